@@ -1,0 +1,22 @@
+"""Owns the one exception that means "the user can mend this".
+
+`main.py` prints a `UserError` as one line and exits with code 2; every other exception is a bug of
+ours and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input: the message is one line that says what is wrong, where, what was expected and
+    what to do."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint for a misspelt `name`: the nearest valid one where there is a near one, else all."""
+    valid = sorted(valid)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "valid: " + (", ".join(valid) or "none")
