@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 class UserError(ValueError):
     """Bad input: the message is one line that says what is wrong, where, what was expected and
-    what to do."""
+    what to do. The program ends with `exit_code`."""
+
+    exit_code = 2
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

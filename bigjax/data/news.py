@@ -1,0 +1,333 @@
+"""Owns the embedded default corpus: English news sentences with PER, ORG, LOC and MISC, drawn from
+a grammar, and the noise a user may put on its training labels.
+
+The grammar and the names are data and belong to `news_names.py`, which explains their notation;
+turning words into model inputs belongs to `text.py`.
+
+Two things make the corpus a test of reading and not of memory. Each name belongs to one split
+only, so no name of the test sentences was ever seen in training; and many a name is also another
+type's name or a plain word ("Lincoln", "Reading", "May"), so that only its context tells. A seventh
+of the sentence templates is kept for dev and test. Labels follow the habits of CoNLL-2003 (a city
+that stands for its government is LOC, for its team ORG; nationalities, events and works are MISC).
+"""
+
+import collections
+import functools
+import random
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bigjax.data import news_names
+from bigjax.data.sentences import Sentences
+from bigjax.errors import UserError
+
+TYPES = tuple(news_names.ENTITIES)
+
+# The shares in which each list of names is dealt out to the splits.
+_SHARES = {"train": 0.6, "test": 0.25, "dev": 0.15}
+# Every seventh template of a topic is left out of training, counted from the fourth.
+_HELD_OUT_EVERY, _HELD_OUT_FROM = 7, 3
+
+_TYPE_OF = {
+    symbol: kind for kind, symbols in news_names.ENTITIES.items() for symbol in symbols.split()
+}
+_GENERIC = frozenset(news_names.GENERIC.split())
+
+_NUMBER = re.compile(r"([^#]*)#(\d+)-(\d+)(.*)")
+_VOWEL_SOUND = re.compile(r"[aeio]|8|11$|18$|hour|honest|heir|u(?!ni|k|s[aeiu]|ru|r?ani|gan|tah)", re.I)
+_NO_VOWEL_SOUND = re.compile(r"eu|one|once", re.I)
+_SENTENCE_ENDS = frozenset(('.', '"', "?", ")"))
+_AFTER_NO_COMMA = frozenset((",", ".", ";", ":", ")", "?"))
+
+
+class _Symbol(NamedTuple):
+    name: str
+    slot: str
+
+
+class _Number(NamedTuple):
+    before: str
+    low: int
+    high: int
+    after: str
+
+
+_Production = tuple[str | _Symbol | _Number, ...]
+
+
+class _Draft(NamedTuple):
+    """One sentence being written: words and tags grow; `chosen` keeps what may come again, or
+    must not."""
+
+    random: Callable[[], float]
+    words: list[str]
+    tags: list[str]
+    chosen: dict
+
+
+def read(
+    *,
+    num_train: int = 5000,
+    num_dev: int = 500,
+    num_test: int = 1000,
+    seed: int = 0,
+    label_noise: float = 0.0,
+) -> dict[str, Sentences]:
+    """The embedded corpus: the splits "train", "dev" and "test".
+
+    A sentence is a pure function of (seed, split, index), so a smaller corpus is a prefix of a
+    larger one. `label_noise` is the share of the training entities whose label is corrupted: given
+    another type, a shifted boundary or dropped, each as likely. It leaves the sentences as they
+    are, and the entities corrupted at one level are also corrupted, alike, at every higher one as
+    long as no neighbour stands in the way.
+
+    Raises UserError for a negative size or for noise outside [0, 1].
+    """
+    sizes = {"train": num_train, "dev": num_dev, "test": num_test}
+    for split, size in sizes.items():
+        if size < 0:
+            raise UserError(
+                f"news corpus: num_{split} is {size}; expected a number of sentences, 0 or more"
+            )
+    if not 0 <= label_noise <= 1:
+        raise UserError(
+            f"news corpus: label_noise is {label_noise}; expected the share of training entities to"
+            " corrupt, from 0 (clean) to 1 (all)"
+        )
+    splits = {}
+    for split, size in sizes.items():
+        written = [_write(seed=seed, split=split, index=index) for index in range(size)]
+        words = [words for words, _ in written]
+        tags = [tags for _, tags in written]
+        if split == "train" and label_noise > 0:
+            for index, clean in enumerate(tags):
+                stream = random.Random(f"{seed}/label noise/{index}")
+                tags[index] = _corrupt(clean, draw=stream.random, share=label_noise)
+        splits[split] = Sentences(words=words, tags=tags, where=f"embedded news:{split}")
+    return splits
+
+
+def name_pool(name: str) -> str:
+    """The split a name belongs to. Names that share a telling word lie in the same split."""
+    return _pools()[_family(_telling_words(name)[0], parents=_families())]
+
+
+# --- the grammar of one split ---------------------------------------------------------------------
+
+
+@functools.cache
+def _grammar(split: str) -> dict[str, tuple[_Production, ...]]:
+    """For each symbol its productions in `split`; a production of weight n is there n times."""
+    grammar = {}
+    for symbol, names in news_names.NAMES.items():
+        spaced = (name.replace("_", " ") for name in names.split())
+        kept = tuple(tuple(name.split()) for name in spaced if name_pool(name) == split)
+        assert kept, f"no {symbol} left for {split}"
+        grammar[symbol] = kept
+    for symbol, words in news_names.WORDS.items():
+        grammar[symbol] = tuple(tuple(word.split("_")) for word in words.split())
+    rules = dict(news_names.RULES)
+    templates = set()
+    for topic in news_names.TOPICS:
+        rules[f"{topic}_sentence"] = news_names.FORMS.replace("TOPIC", topic)
+        templates |= {topic, f"{topic}_headline", f"{topic}_quote"}
+    for symbol, text in rules.items():
+        lines = [line.strip() for line in text.strip().splitlines()]
+        if symbol in templates and split == "train":
+            lines = [
+                line
+                for number, line in enumerate(lines)
+                if number % _HELD_OUT_EVERY != _HELD_OUT_FROM
+            ]
+        grammar[symbol] = tuple(
+            production for line in lines for production in _parse_productions(line)
+        )
+    return grammar
+
+
+def _parse_productions(line: str) -> list[_Production]:
+    weight, bar, body = line.partition(" | ")
+    if not bar:
+        weight, body = "1", line
+    return [tuple(_parse_token(token) for token in body.split())] * int(weight)
+
+
+def _parse_token(token: str) -> str | _Symbol | _Number:
+    if token.startswith("$") and len(token) > 1:
+        name, _, slot = token[1:].partition(":")
+        return _Symbol(name, slot)
+    number = _NUMBER.fullmatch(token)
+    if number:
+        before, low, high, after = number.groups()
+        return _Number(before, int(low), int(high), after)
+    return token
+
+
+@functools.cache
+def _families() -> dict[str, str]:
+    """Union-find over the telling words of all names: each word's parent, a root being its own."""
+    parents = {}
+    for names in news_names.NAMES.values():
+        for name in names.split():
+            first, *others = _telling_words(name.replace("_", " "))
+            for other in (first, *others):
+                roots = {_family(word, parents=parents) for word in (first, other)}
+                parents.update(dict.fromkeys(roots, min(roots)))
+    return parents
+
+
+@functools.cache
+def _pools() -> dict[str, str]:
+    """The split of each family of names, dealt by the highest-averages rule (D'Hondt), so that
+    every list is parted in the same shares and neighbours in a list go different ways."""
+    parents = _families()
+    pools = {}
+    # Short lists first: they have the least room to make up for what another list has dealt.
+    for names in sorted(news_names.NAMES.values(), key=len):
+        families = dict.fromkeys(
+            _family(_telling_words(name.replace("_", " "))[0], parents=parents)
+            for name in names.split()
+        )
+        dealt = collections.Counter(pools[family] for family in families if family in pools)
+        for family in families:
+            if family not in pools:
+                split = min(_SHARES, key=lambda split: (dealt[split] + 1) / _SHARES[split])
+                pools[family] = split
+                dealt[split] += 1
+    return pools
+
+
+def _family(word: str, *, parents: dict[str, str]) -> str:
+    while parents.setdefault(word, word) != word:
+        word = parents[word]
+    return word
+
+
+def _telling_words(name: str) -> list[str]:
+    """The lower-case words of `name` that identify it, or all of it where none does."""
+    words = name.lower().split()
+    return [word for word in words if word not in _GENERIC] or [" ".join(words)]
+
+
+# --- one sentence ---------------------------------------------------------------------------------
+
+
+def _write(*, seed: int, split: str, index: int) -> tuple[list[str], list[str]]:
+    # Of `random`, only seeding from a string and `random()` are promised to stay the same in every
+    # version of Python, so nothing else of it is used.
+    draft = _Draft(random.Random(f"{seed}/{split}/{index}").random, [], [], {})
+    _expand("sentence", slot="", inside=False, grammar=_grammar(split), draft=draft)
+    return _finish(draft)
+
+
+def _expand(symbol: str, *, slot: str, inside: bool, grammar: dict, draft: _Draft) -> None:
+    """Append an expansion of `symbol`; `inside` tells that an entity has been opened around it."""
+    entity = None if inside else _TYPE_OF.get(symbol)
+    start = len(draft.words)
+    for item in _choose(symbol, slot=slot, options=grammar[symbol], draft=draft):
+        if isinstance(item, str):
+            draft.words.append(item)
+            draft.tags.append("O")
+        elif isinstance(item, _Symbol):
+            _expand(
+                item.name,
+                slot=item.slot or slot,
+                inside=inside or entity is not None,
+                grammar=grammar,
+                draft=draft,
+            )
+        else:
+            value = item.low + int(draft.random() * (item.high - item.low + 1))
+            draft.words.append(f"{item.before}{value}{item.after}")
+            draft.tags.append("O")
+    if entity:
+        num_more = len(draft.words) - start - 1
+        draft.tags[start:] = [f"B-{entity}"] + [f"I-{entity}"] * num_more
+
+
+def _choose(symbol: str, *, slot: str, options: tuple, draft: _Draft) -> _Production:
+    """A random production, or the one `slot` holds; names and clauses come once a sentence."""
+    if slot and (symbol, slot) in draft.chosen:
+        return draft.chosen[symbol, slot]
+    choice = options[int(draft.random() * len(options))]
+    if symbol in news_names.NAMES or symbol in news_names.TOPICS:
+        for _ in range(9):
+            if (symbol, choice) not in draft.chosen:
+                break
+            choice = options[int(draft.random() * len(options))]
+        draft.chosen[symbol, choice] = choice
+    if slot:
+        draft.chosen[symbol, slot] = choice
+    return choice
+
+
+def _finish(draft: _Draft) -> tuple[list[str], list[str]]:
+    """Obey the marks `^` and `^^`, mend commas and articles, and choose upper or lower case."""
+    words, tags = [], []
+    mark = ""
+    for word, tag, following in zip(draft.words, draft.tags, [*draft.words[1:], "."], strict=True):
+        if word in ("^", "^^"):
+            mark = word
+            continue
+        if word == "," and tag == "O" and following in _AFTER_NO_COMMA:
+            continue
+        if word == "," and mark == "^^":
+            mark = ""
+        if word == "a" and _VOWEL_SOUND.match(following) and not _NO_VOWEL_SOUND.match(following):
+            word = "an"
+        if mark == "^^":
+            word = word.upper()
+        elif mark == "^":
+            word, mark = word[0].upper() + word[1:], ""
+        words.append(word)
+        tags.append(tag)
+    style = draft.random()
+    upper, lower = (0.03, 0.09) if words[-1] in _SENTENCE_ENDS else (0.3, 0.36)
+    if style < upper:
+        words = [word.upper() for word in words]
+    elif style < lower:
+        words = [word.lower() for word in words]
+    return words, tags
+
+
+# --- noise on the labels --------------------------------------------------------------------------
+
+
+def _corrupt(tags: list[str], *, draw: Callable[[], float], share: float) -> list[str]:
+    """`tags` with each entity corrupted with probability `share`."""
+    spans = _spans(tags)
+    noisy = ["O"] * len(tags)
+    floor = 0
+    for number, (start, end, kind) in enumerate(spans):
+        ceiling = spans[number + 1][0] if number + 1 < len(spans) else len(tags)
+        # Always three draws, so that the stream does not depend on the share.
+        corrupted, manner, which = draw() < share, draw(), draw()
+        if corrupted and manner < 1 / 3:
+            continue
+        if corrupted:
+            moved = [
+                (a, b)
+                for a, b in ((start - 1, end), (start + 1, end), (start, end - 1), (start, end + 1))
+                if floor <= a < b <= ceiling
+            ]
+            if manner < 2 / 3 and moved:
+                start, end = moved[int(which * len(moved))]
+            else:
+                others = [other for other in TYPES if other != kind]
+                kind = others[int(which * len(others))]
+        noisy[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
+        floor = end
+    return noisy
+
+
+def _spans(tags: list[str]) -> list[tuple[int, int, str]]:
+    """The entities of well-formed IOB2 `tags` as (start, end, type)."""
+    spans = []
+    for index, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            spans.append((index, index + 1, tag[2:]))
+        elif tag.startswith("I-"):
+            start, _, kind = spans[-1]
+            spans[-1] = (start, index + 1, kind)
+    return spans

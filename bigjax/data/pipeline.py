@@ -1,0 +1,77 @@
+"""Owns batches by number, and the thread that prepares them ahead of the loop.
+
+What a row holds belongs to the task; where rows go belongs to `sharding.py`.
+"""
+
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bigjax.errors import UserError
+from bigjax.task import Batch, Dataset
+
+
+def batch_rows(
+    *, examples: int | None, rows: int | None, num_examples: int, num_rows: int
+) -> int:
+    """Rows of a global batch, from `batch.rows`, or from `batch.examples`: the rows that hold about
+    that many examples of this data set. The number of devices has no part in it.
+
+    Raises:
+      UserError: both or neither given, or not positive.
+    """
+    if (examples is None) == (rows is None) or (examples or rows) < 1:
+        raise UserError(
+            f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
+        )
+    return rows or max(1, round(examples * num_rows / num_examples))
+
+
+def global_batch(dataset: Dataset, *, step: int, rows: np.ndarray) -> Batch:
+    """The given rows (n,) of global batch `step`; rows past `batch_rows` are rows of zeros.
+
+    A mesh that does not divide the batch pads it with such rows, so the batch itself is the same on
+    any number of devices. `row` is added: each row's number in the batch, from which dropout and
+    augmentation take their random bits.
+    """
+    exists = rows < dataset.batch_rows
+    batch = dataset.rows(step * dataset.batch_rows + np.where(exists, rows, 0))
+    if not exists.all():
+        batch = {
+            name: np.where(exists.reshape((-1,) + (1,) * (x.ndim - 1)), x, np.zeros((), x.dtype))
+            for name, x in batch.items()
+        }
+    return batch | {"row": rows.astype(np.int32)}
+
+
+class Prefetch:
+    """Calls `make(step)` for step = start, start + 1, ... in a thread, a few steps ahead.
+
+    Order and content do not depend on timing. `waited` is the seconds spent waiting for input.
+    """
+
+    def __init__(self, make: Callable[[int], Any], *, start: int, stop: int, depth: int = 3):
+        self._make, self._stop = make, stop
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="input")
+        self._next = start
+        self._depth = depth
+        self._pending: list[concurrent.futures.Future[Any]] = []
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            while True:
+                while len(self._pending) < self._depth and self._next < self._stop:
+                    self._pending.append(self._pool.submit(self._make, self._next))
+                    self._next += 1
+                if not self._pending:
+                    return
+                begin = time.perf_counter()
+                made = self._pending.pop(0).result()
+                self.waited += time.perf_counter() - begin
+                yield made
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,215 @@
+"""Owns where a run's numbers go: `metrics.jsonl`, TensorBoard event files, the terminal.
+
+The writers have the interface of CLU's `metric_writers.MetricWriter`, and any CLU writer can stand
+beside them; CLU's own package is not imported because it imports TensorFlow.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Scalars = Mapping[str, Any]
+
+
+class JsonLines:
+    """One object a line: `step` and the scalars; nan and infinity are null."""
+
+    def __init__(self, path: str, *, resume_at: int):
+        """Goes on with the file at `path`: lines past step `resume_at` are those of a run that is
+        about to be repeated, and a line cut off by a crash is no line; both go."""
+        self._path = path
+        kept = _lines_up_to(path, step=resume_at)
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            file.writelines(kept)
+        os.replace(path + ".tmp", path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        numbers = {name: float(value) for name, value in scalars.items()}
+        finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+        self._file.write(json.dumps({"step": int(step)} | finite) + "\n")
+        self._file.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """TensorBoard event files through tensorboardX, which needs no TensorFlow."""
+
+    def __init__(self, folder: str):
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(folder, flush_secs=10)
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        for name, value in images.items():
+            self._writer.add_images(name, np.asarray(value), step, dataformats="NHWC")
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        for name, value in texts.items():
+            self._writer.add_text(name, value, step)
+
+    def write_histograms(
+        self,
+        step: int,
+        arrays: Mapping[str, Any],
+        num_buckets: Mapping[str, int] | None = None,
+    ) -> None:
+        for name, value in arrays.items():
+            bins = (num_buckets or {}).get(name)
+            options = {} if bins is None else {"max_bins": bins}
+            self._writer.add_histogram(name, np.asarray(value), step, **options)
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        table = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
+        self._writer.add_text("hparams", "| setting | value |\n|---|---|\n" + table, 0)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Terminal:
+    """A progress bar with the time left where stderr is a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, start: int, total_steps: int):
+        from tqdm import tqdm
+
+        self._total, self._start, self._began = total_steps, start, time.monotonic()
+        self._bar = tqdm(
+            total=total_steps,
+            initial=start,
+            disable=not sys.stderr.isatty(),
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def advance(self, step: int) -> None:
+        self._bar.update(step - self._bar.n)
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        groups: dict[str, list[str]] = {}
+        for name, value in scalars.items():
+            group, _, key = name.rpartition("/")
+            if key in SHOWN:
+                label, form = SHOWN[key]
+                groups.setdefault(group, []).append(f"{label} {form.format(float(value))}")
+        for group, parts in groups.items():
+            if group == "train" and not self._bar.disable:
+                self._bar.set_postfix_str(", ".join(parts[:2]), refresh=False)
+                continue
+            left = f"  {self._time_left(step)} left" if group == "train" else ""
+            self.say(f"step {step:>{len(str(self._total))}}/{self._total}  {group}  "
+                     + "  ".join(parts) + left)  # fmt: skip
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def _time_left(self, step: int) -> str:
+        done = max(1, step - self._start)
+        seconds = (time.monotonic() - self._began) / done * (self._total - step)
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+# What a line of the terminal shows of the scalars, and how.
+SHOWN = {
+    "loss": ("loss", "{:.4f}"),
+    "entity_f1": ("F1", "{:.4f}"),
+    "entity_precision": ("precision", "{:.4f}"),
+    "entity_recall": ("recall", "{:.4f}"),
+    "accuracy": ("accuracy", "{:.4f}"),
+    "sentences_per_second": ("sentences/s", "{:.0f}"),
+    "tokens_per_second": ("tokens/s", "{:.0f}"),
+    "images_per_second": ("images/s", "{:.0f}"),
+}
+
+
+class Writers:
+    """Several writers as one; a kind of data that a writer has no method for passes it by."""
+
+    def __init__(self, writers: Sequence[Any]):
+        self._writers = list(writers)
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        self._each("write_scalars", step, scalars)
+
+    def write_summaries(self, step: int, values: Any, metadata: Any = None) -> None:
+        self._each("write_summaries", step, values, metadata)
+
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        self._each("write_images", step, images)
+
+    def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
+        self._each("write_videos", step, videos)
+
+    def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
+        self._each("write_audios", step, audios, sample_rate=sample_rate)
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        self._each("write_texts", step, texts)
+
+    def write_histograms(
+        self,
+        step: int,
+        arrays: Mapping[str, Any],
+        num_buckets: Mapping[str, int] | None = None,
+    ) -> None:
+        self._each("write_histograms", step, arrays, num_buckets)
+
+    def write_pointcloud(self, step: int, point_clouds: Any, **kinds: Any) -> None:
+        self._each("write_pointcloud", step, point_clouds, **kinds)
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        self._each("write_hparams", hparams)
+
+    def flush(self) -> None:
+        self._each("flush")
+
+    def close(self) -> None:
+        self._each("close")
+
+    def _each(self, method: str, *args: Any, **kwargs: Any) -> None:
+        for writer in self._writers:
+            if hasattr(writer, method):
+                getattr(writer, method)(*args, **kwargs)
+
+
+def _lines_up_to(path: str, *, step: int) -> list[str]:
+    if not os.path.exists(path):
+        return []
+    kept = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                if line.endswith("\n") and json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue
+    return kept

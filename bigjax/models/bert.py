@@ -1,0 +1,194 @@
+"""Owns the BERT encoder: a Flax linen module with pure init/apply over packed rows.
+
+Where its weights come from belongs to `models/huggingface.py`; heads belong to the tasks.
+
+A row holds several sentences: `segments` numbers them from 1 (0 is padding), `positions` restart in
+each, and attention never crosses from one to another. Devlin et al. 2018, post-norm as published.
+
+Suffixes: B batch rows, L row length, D model, H heads, K head dim, F feed-forward.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigjax.models import ops
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a checkpoint fixes: the shapes of the parameters and the constants they were trained
+    with. The defaults are a small encoder for training from random weights."""
+
+    vocab_size: int = 8192
+    num_layers: int = 4
+    hidden_size: int = 256
+    num_heads: int = 4
+    mlp_size: int = 1024
+    max_positions: int = 512
+    position_offset: int = 0  # RoBERTa counts positions from padding_idx + 1.
+    num_token_types: int = 2  # 0: the model has no token type embedding (DistilBERT).
+    activation: str = "gelu"
+    norm_eps: float = 1e-12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What a run chooses freely: the same parameters give the same function."""
+
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "dots", "full"] = "none"
+    scan_layers: bool = False
+
+
+# Ordered rules from a parameter's name to the mesh axes of its dimensions (see sharding.py). A name
+# in scanned layers has one more leading dimension, which is never split.
+SHARDING_RULES = (
+    (r".*(query|key|value|up)/kernel", ("fsdp", "tensor")),
+    (r".*(query|key|value|up)/bias", ("tensor",)),
+    (r".*(out|down)/kernel", ("tensor", "fsdp")),
+    (r".*embedding", (None, "fsdp")),
+    (r".*", ()),
+)
+
+
+class Encoder(nn.Module):
+    """The encoder of BERT: embeddings and post-norm Transformer layers."""
+
+    sizes: Sizes
+    compute: Compute
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens_BL: jax.Array,
+        *,
+        segments_BL: jax.Array,
+        positions_BL: jax.Array,
+        dropout: ops.Dropout = ops.NO_DROPOUT,
+    ) -> jax.Array:
+        """The last hidden states, float32 or bfloat16 (B, L, D).
+
+        Args:
+          tokens_BL: int32 ids.
+          segments_BL: int32, 1 for the first sentence of a row, 2 for the second, 0 for padding.
+          positions_BL: int32 position of each token in its own sentence, from 0.
+          dropout: the random bits of this call; `ops.NO_DROPOUT` to evaluate.
+        """
+        sizes, compute = self.sizes, self.compute
+        embed = functools.partial(
+            ops.Embed, features=sizes.hidden_size, init_std=0.02
+        )
+        x_BLD = embed(sizes.vocab_size, name="word")(tokens_BL)
+        x_BLD += embed(sizes.max_positions, name="position")(positions_BL + sizes.position_offset)
+        if sizes.num_token_types:
+            x_BLD += embed(sizes.num_token_types, name="token_type")(jnp.zeros_like(tokens_BL))
+        x_BLD = _norm(sizes, name="norm")(x_BLD)
+        x_BLD = dropout.at(0)(x_BLD, rate=compute.dropout)
+
+        same_BLL = (segments_BL[:, :, None] == segments_BL[:, None, :]) & (
+            segments_BL[:, None, :] > 0
+        )
+        block = _with_remat(Layer, policy=compute.remat)
+        if compute.scan_layers:
+            layers = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(0, nn.broadcast, nn.broadcast),
+                length=sizes.num_layers,
+            )
+            index = jnp.arange(1, sizes.num_layers + 1, dtype=jnp.uint32)
+            x_BLD, _ = layers(sizes, compute, name="layers")(x_BLD, index, same_BLL, dropout)
+        else:
+            for i in range(sizes.num_layers):
+                layer = block(sizes, compute, name=f"layer_{i}")
+                x_BLD, _ = layer(x_BLD, jnp.uint32(i + 1), same_BLL, dropout)
+        return x_BLD
+
+
+class Layer(nn.Module):
+    """One post-norm layer: self-attention, then the feed-forward network."""
+
+    sizes: Sizes
+    compute: Compute
+
+    @nn.compact
+    def __call__(
+        self, x_BLD: jax.Array, index: jax.Array, same_BLL: jax.Array, dropout: ops.Dropout
+    ) -> tuple[jax.Array, None]:
+        sizes, compute = self.sizes, self.compute
+        dense = functools.partial(ops.Dense, dtype=compute.dtype, init_std=0.02)
+        num_heads = sizes.num_heads
+        drop = dropout.at(index)
+
+        q_BLHK, k_BLHK, v_BLHK = (
+            _split_heads(dense(sizes.hidden_size, name=name)(x_BLD), num_heads=num_heads)
+            for name in ("query", "key", "value")
+        )
+        y_BLHK = _attention(q_BLHK, k_BLHK, v_BLHK, same_BLL, drop, compute.attention_dropout)
+        y_BLD = dense(sizes.hidden_size, name="out")(y_BLHK.reshape(x_BLD.shape))
+        x_BLD = _norm(sizes, name="attention_norm")(
+            x_BLD + drop.site(1)(y_BLD, rate=compute.dropout)
+        )
+        y_BLF = ACTIVATIONS[sizes.activation](dense(sizes.mlp_size, name="up")(x_BLD))
+        y_BLD = dense(sizes.hidden_size, name="down")(y_BLF)
+        x_BLD = _norm(sizes, name="mlp_norm")(x_BLD + drop.site(2)(y_BLD, rate=compute.dropout))
+        return x_BLD, None
+
+
+def layer_depths(params: Any, *, num_layers: int) -> Any:
+    """For each leaf of the encoder's params its depth, for layer-wise learning rates: 0 for the
+    embeddings, i + 1 for layer i; for scanned layers an array (num_layers, 1, ...)."""
+
+    def depth(path: tuple[Any, ...], leaf: Any) -> Any:
+        top = path[0].key
+        if top == "layers":
+            return np.arange(1, num_layers + 1).reshape((-1,) + (1,) * (leaf.ndim - 1))
+        return int(top.removeprefix("layer_")) + 1 if top.startswith("layer_") else 0
+
+    return jax.tree_util.tree_map_with_path(depth, params)
+
+
+def _attention(q_BLHK, k_BLHK, v_BLHK, same_BLL, drop, rate):  # noqa: ANN001
+    scale = q_BLHK.shape[-1] ** -0.5
+    logits_BHLL = jnp.einsum(
+        "blhk,bmhk->bhlm", q_BLHK * scale, k_BLHK, preferred_element_type=jnp.float32
+    )
+    # Finite, so that an all-padding row gives a uniform softmax and not nan.
+    logits_BHLL = jnp.where(same_BLL[:, None], logits_BHLL, -1e9)
+    probs_BHLL = jax.nn.softmax(logits_BHLL, axis=-1)
+    probs_BHLL = drop.site(0)(probs_BHLL, rate=rate).astype(v_BLHK.dtype)
+    return jnp.einsum("bhlm,bmhk->blhk", probs_BHLL, v_BLHK)
+
+
+def _split_heads(x_BLD: jax.Array, *, num_heads: int) -> jax.Array:
+    return x_BLD.reshape(*x_BLD.shape[:-1], num_heads, -1)
+
+
+def _norm(sizes: Sizes, *, name: str) -> nn.LayerNorm:
+    # Two-pass variance: E[x^2] - E[x]^2 loses the digits that a float32 match with PyTorch needs.
+    return nn.LayerNorm(epsilon=sizes.norm_eps, use_fast_variance=False, name=name)
+
+
+def _with_remat(layer: type[nn.Module], *, policy: str) -> Any:
+    if policy == "none":
+        return layer
+    policies = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+    return nn.remat(layer, policy=policies[policy], prevent_cse=False)

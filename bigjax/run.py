@@ -1,0 +1,34 @@
+"""Owns the three things that `main.py` can be asked for: train, evaluate, check."""
+
+import os
+from collections.abc import Sequence
+
+from bigjax import config as configs
+from bigjax import run_folder, settings, train
+from bigjax.check import check
+from bigjax.errors import UserError
+
+
+def run(mode: str, *, config: str | None, workdir: str | None, overrides: Sequence[str]) -> None:
+    """Runs `mode` ("train", "evaluate" or "check") with the flags as they were given.
+
+    Raises:
+      UserError: a flag that is missing or does not go with the mode, and all other bad input.
+    """
+    given = configs.parse_overrides(overrides)
+    if mode != "check" and not workdir:
+        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of the run")
+    if config is None and mode == "evaluate":
+        record = run_folder.read_config_record(workdir)
+        path = os.path.join(workdir, "config.json")
+        found = configs.from_record(record, path=path, overrides=given, schema=settings.schema)
+    elif config is None:
+        raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
+    else:
+        found = configs.load(config, overrides=given, schema=settings.schema)
+    if mode == "train":
+        train.train(found, workdir=workdir)
+    elif mode == "evaluate":
+        train.score_run(found, workdir=workdir)
+    else:
+        check(found)

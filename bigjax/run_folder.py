@@ -1,0 +1,167 @@
+"""Owns the files that say what a run is: `config.json`, `environment.json`, `results.json`, and what
+the task keeps. What is in a report belongs to `report.py`, checkpoints to `checkpoint.py`."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from bigjax.config import Config
+from bigjax.errors import UserError
+from bigjax.task import Scores, Task
+
+PACKAGES = (
+    "bigjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers",
+    "safetensors", "ml_collections", "tensorboardX", "tensorflow-datasets",
+)  # fmt: skip
+
+# Settings that do not change what is trained: a run may go on with others.
+HARMLESS = ("log.", "checkpoint.", "eval.final", "eval.batch_rows", "mesh", "batch.accumulate")
+
+
+def create(workdir: str) -> None:
+    """Raises UserError where the folder cannot be made or written to."""
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        probe = os.path.join(workdir, ".writable")
+        with open(probe, "w", encoding="utf-8"):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir}: cannot be written to ({error.strerror}); give a folder of yours"
+        ) from error
+
+
+def write_start(workdir: str, *, config: Config, task: Task) -> None:
+    """Everything that is known before the first step.
+
+    Raises:
+      UserError: the folder holds a run with other settings or other data; lists what differs.
+    """
+    fingerprints = {"train": task.train.fingerprint} | {
+        name: dataset.fingerprint for name, dataset in task.evals.items()
+    }
+    if os.path.isdir(os.path.join(workdir, "checkpoints")):
+        _refuse_changes(workdir, config=config, fingerprints=fingerprints)
+    _write_json(workdir, "config.json", config.record())
+    _write_json(workdir, "environment.json", environment() | {"data_fingerprint": fingerprints})
+    for name, content in task.files.items():
+        _write_text(workdir, name, content)
+
+
+def read_config_record(workdir: str) -> dict[str, Any]:
+    """What `write_start` kept of the settings; UserError where there is no run."""
+    return _read_json(workdir, "config.json")
+
+
+def write_results(
+    workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int, fill: float
+) -> dict[str, float]:
+    """Writes `results.json` and returns all scores as "split/name"."""
+    flat = {
+        f"{split}/{name}": value
+        for split, found in scores.items()
+        for name, value in found.scalars.items()
+    }
+    split = "test" if "test" in scores else next(iter(scores))
+    facts = {"kind": "facts", "title": "Data", "rows": [list(row) for row in task.data_report()]}
+    sections = [
+        {**section, "title": f"{section['title']} ({split})"} for section in scores[split].sections
+    ]
+    results = {
+        "task": task.name,
+        "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
+        "scores": flat,
+        "headline": [f"{split}/{name}" for name in task.headline if f"{split}/{name}" in flat],
+        "step": step,
+        "fill": fill,
+        "sections": [*sections, facts],
+    }
+    _write_json(workdir, "results.json", results)
+    return flat
+
+
+def environment() -> dict[str, Any]:
+    """Package versions, git commit of the code, devices, command."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES if _version(name)},
+        "git_commit": _git_commit(),
+        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()],
+        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "command": shlex.join(["python", *sys.argv]),
+    }
+
+
+def _refuse_changes(workdir: str, *, config: Config, fingerprints: Mapping[str, str]) -> None:
+    old = read_config_record(workdir)["values"]
+    new = json.loads(json.dumps(config.flat()))
+    keys = [key for key in {**old, **new} if not key.startswith(HARMLESS)]
+    differ = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
+    was = _read_json(workdir, "environment.json")["data_fingerprint"]
+    differ += [
+        f"the content of {split}"
+        for split in fingerprints
+        if not any(k.startswith("data.") for k in differ) and was.get(split) != fingerprints[split]
+    ]
+    if differ:
+        raise UserError(
+            f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
+            "another --workdir, or undo the change to go on with that run"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, with "+" where files differ from it; None outside git."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", root, *args], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        if not os.path.exists(os.path.join(root, ".git")):
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _read_json(workdir: str, name: str) -> dict[str, Any]:
+    path = os.path.join(workdir, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError:
+        raise UserError(f"{path}: no such file; --workdir should be the folder of a run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); use another --workdir") from error
+
+
+def _write_json(workdir: str, name: str, value: Any) -> None:
+    _write_text(workdir, name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_text(workdir: str, name: str, content: str) -> None:
+    path = os.path.join(workdir, name)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.write(content)
+    os.replace(path + ".tmp", path)

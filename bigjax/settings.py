@@ -1,0 +1,136 @@
+"""Owns the settings that every task shares, and the table of which functions take which section.
+
+This page is the reference: a config file may set any key here, and `--config.SECTION.KEY=VALUE`
+overrides it. Sections of a task (`data`, `model`, ...) are listed by the task.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from bigjax import optim
+from bigjax.config import Schema
+from bigjax.errors import UserError, nearest
+from bigjax.tasks import TASKS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """The top level.
+
+    task: what is trained.
+    num_steps, num_epochs, num_examples: the length of training, in exactly one unit.
+    seed: of the initial parameters, the order of the data, and dropout.
+    mesh: devices by axis, "data=-1" or "data=2,fsdp=4"; see sharding.py.
+    ema_decay: of the exponential moving average of parameters that is evaluated; None: no average.
+    """
+
+    task: str
+    num_steps: int | None = None
+    num_epochs: float | None = None
+    num_examples: int | None = None
+    seed: int = 0
+    mesh: str = "data=-1"
+    ema_decay: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """examples: about how many an update sees (sentences, packed into rows), or
+    rows: exactly how many rows it sees.
+    accumulate: in how many parts an update is computed, to save memory; changes no number.
+    """
+
+    examples: int | None = None
+    rows: int | None = None
+    accumulate: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Warmup:
+    """name: of the schedule after the warm-up (its own keys: optim.py).
+    warmup_*: the length of the linear warm-up, in at most one unit; a fraction is of the run."""
+
+    name: Literal["constant", "linear", "cosine", "rsqrt"] = "linear"
+    warmup_steps: int | None = None
+    warmup_epochs: float | None = None
+    warmup_examples: int | None = None
+    warmup_fraction: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Init:
+    """checkpoint: where the parameters start: "minilm" (the installed package of weights), the path
+    of a Hugging Face folder, a name on the hub, or None for random ones."""
+
+    checkpoint: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """every_*: how often dev is evaluated, in at most one unit; never in between where none is set.
+    metric: what "best" means, a score of dev such as "entity_f1"; None: the task's first headline.
+    mode: whether a higher or a lower value is better.
+    patience: evaluations without a better value after which training stops early; None: never.
+    final: whose parameters the final scores are of, the best checkpoint's or the latest's.
+    batch_rows: rows of a batch; changes speed alone.
+    """
+
+    every_steps: int | None = None
+    every_epochs: float | None = None
+    every_examples: int | None = None
+    metric: str | None = None
+    mode: Literal["max", "min"] = "max"
+    patience: int | None = None
+    final: Literal["best", "latest"] = "best"
+    batch_rows: int = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpointing:
+    """every_steps, every_minutes: how often the state is saved, besides after every evaluation.
+    keep_latest, keep_best: how many of the newest and of the best are kept."""
+
+    every_steps: int | None = None
+    every_minutes: float | None = 10.0
+    keep_latest: int = 1
+    keep_best: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Logging:
+    """every_steps: how often training's scalars are written."""
+
+    every_steps: int = 10
+
+
+def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
+    """The functions that take each section, for the choices made in `values`.
+
+    Raises:
+      UserError: an unknown task, optimizer, schedule or data source.
+    """
+    task = values.get("", {}).get("task")
+    if task not in TASKS:
+        raise UserError(f"config.task={task!r}: {nearest(str(task), TASKS)}")
+    optimizer = values.get("optim", {}).get("name", "adamw")
+    if optimizer not in optim.OPTIMIZERS:
+        raise UserError(
+            f"config.optim.name={optimizer!r}: {nearest(str(optimizer), optim.OPTIMIZERS)}"
+        )
+    schedule = values.get("schedule", {}).get("name", "linear")
+    if schedule not in optim.SCHEDULES:
+        raise UserError(
+            f"config.schedule.name={schedule!r}: {nearest(str(schedule), optim.SCHEDULES)}"
+        )
+    return {
+        "": [Run],
+        **TASKS[task].takers(values),
+        "init": [Init],
+        "batch": [Batch],
+        "optim": [optim.make_optimizer, optim.OPTIMIZERS[optimizer]],
+        "schedule": [Warmup, optim.SCHEDULES[schedule]],
+        "eval": [Evaluation],
+        "checkpoint": [Checkpointing],
+        "log": [Logging],
+    }

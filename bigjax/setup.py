@@ -1,0 +1,222 @@
+"""Owns the way from a config to everything a run needs: task, mesh, optimizer, shapes, shardings and
+jitted functions. Shapes come first: nothing is built before its sharding is known."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from bigjax import optim, sharding, step
+from bigjax.checkpoint import abstract
+from bigjax.config import Config
+from bigjax.errors import UserError
+from bigjax.flops import count_flops
+from bigjax.optim import Optimizer
+from bigjax.state import TrainState
+from bigjax.task import Dataset, Task
+from bigjax.tasks import TASKS
+
+
+class Setup(NamedTuple):
+    """state: shapes of the train state, with their shardings.
+    total_steps: updates of the whole run.
+    num_rows: rows of a training batch as it lies on the mesh, empty ones included.
+    flops: floating-point operations of one update.
+    train_step: compiled (state, batch, step) -> (state, scalars); the state is donated.
+    eval_step: jitted (variables, batch) -> (sums, outputs).
+    """
+
+    config: Config
+    task: Task
+    mesh: Mesh
+    optimizer: Optimizer
+    state: TrainState
+    total_steps: int
+    num_rows: int
+    flops: int
+    train_step: Any
+    eval_step: Callable[..., Any]
+
+
+def build(config: Config) -> Setup:
+    """Reads the data, derives shapes and shardings, and compiles the train step.
+
+    Raises:
+      UserError: a config, data or devices that do not fit each other.
+    """
+    _use_compilation_cache()
+    run, accumulate = config[""], config["batch"]["accumulate"]
+    mesh = sharding.make_mesh(run["mesh"])
+    if accumulate < 1:
+        raise UserError(f"batch.accumulate={accumulate}: expected 1 or more")
+    task = TASKS[run["task"]].make(config)
+    total_steps = round(duration(config, "num", section="", task=task) or 0)
+    if total_steps < 1:
+        raise UserError("set the length of training: num_steps, num_epochs or num_examples")
+    warmup = duration(config, "warmup", section="schedule", task=task, total_steps=total_steps)
+    name = config["schedule"]["name"]
+    schedule = optim.make_schedule(
+        name,
+        learning_rate=config["optim"]["learning_rate"],
+        total_steps=total_steps,
+        warmup_steps=round(warmup or 0),
+        **config.pick("schedule", optim.SCHEDULES[name]),
+    )
+    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    optimizer = optim.make_optimizer(
+        params, schedule=schedule, depths=task.layer_depths(params), **config["optim"]
+    )
+    state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
+    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=accumulate)
+    traced = _trace(config, task, optimizer, state, mesh=mesh, num_rows=num_rows)
+    return Setup(
+        config=config,
+        task=task,
+        mesh=mesh,
+        optimizer=optimizer,
+        state=state,
+        total_steps=total_steps,
+        num_rows=num_rows,
+        flops=count_flops(traced.jaxpr),
+        train_step=traced.lower().compile(),
+        eval_step=jax.jit(step.make_eval_step(task), out_shardings=sharding.replicated(mesh)),
+    )
+
+
+def duration(
+    config: Config, what: str, *, section: str, task: Task, total_steps: int | None = None
+) -> float | None:
+    """The duration `what` of a section ("warmup": warmup_steps, warmup_epochs, ...) in steps, not
+    rounded; None where no unit of it is set."""
+    units = ("steps", "epochs", "examples", "fraction")
+    given = {unit: config[section].get(f"{what}_{unit}") for unit in units}
+    return optim.in_steps(
+        f"{section}.{what}" if section else what,
+        **given,
+        steps_per_epoch=task.train.steps_per_epoch,
+        examples_per_epoch=task.train.num_examples,
+        total_steps=total_steps,
+    )
+
+
+def new_state(setup: Setup) -> tuple[TrainState, str]:
+    """The state before the first update, and where its parameters come from.
+
+    Pretrained parameters take the place of random ones of the same name and shape.
+    """
+    run, task = setup.config[""], setup.task
+    shardings = jax.tree.map(lambda x: x.sharding, setup.state)
+    if task.pretrained is None:
+        init = jax.jit(_init(setup.config, task, setup.optimizer), out_shardings=shardings)
+        return init(), "random"
+    loaded, source = task.pretrained()
+    merged = _merge(loaded, setup.state.params)
+
+    def begin(given: Any) -> TrainState:
+        variables = dict(task.init(step.stream(run["seed"], step.INIT_STREAM)))
+        random = variables.pop("params")
+        params = jax.tree.map(
+            lambda r, g: r if g is None else g, random, given, is_leaf=lambda x: x is None
+        )
+        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
+        ema = None if run["ema_decay"] is None else copy(params)
+        opt_state = setup.optimizer.tx.init(params)
+        return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)
+
+    placed = jax.tree.map(
+        lambda x, s: None if x is None else jax.device_put(x, s),
+        merged, shardings.params, is_leaf=lambda x: x is None,
+    )  # fmt: skip
+    return jax.jit(begin, out_shardings=shardings)(placed), source
+
+
+def num_params(state: TrainState) -> int:
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(state.params))
+
+
+def _init(config: Config, task: Task, optimizer: Optimizer) -> Callable[[], TrainState]:
+    run = config[""]
+    return lambda: step.init_state(
+        task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"]
+    )
+
+
+def _abstract_state(
+    config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh
+) -> TrainState:
+    shapes = jax.eval_shape(_init(config, task, optimizer))
+    params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.sharding_rules)
+    everywhere = sharding.replicated(mesh)
+    shardings = TrainState(
+        step=everywhere,
+        params=params,
+        model_state=jax.tree.map(lambda _: everywhere, shapes.model_state),
+        opt_state=sharding.opt_state_shardings(
+            optimizer.tx, shapes.opt_state, params=params, mesh=mesh
+        ),
+        ema=None if shapes.ema is None else params,
+    )
+    return abstract(shapes, shardings)
+
+
+def _trace(
+    config: Config, task: Task, optimizer: Optimizer, state: TrainState, *, mesh: Mesh, num_rows: int
+) -> Any:
+    function = step.make_train_step(
+        task,
+        optimizer,
+        seed=config[""]["seed"],
+        num_microbatches=config["batch"]["accumulate"],
+        ema_decay=config[""]["ema_decay"],
+    )
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    jitted = jax.jit(
+        function, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh))
+    )
+    batch = _batch_shapes(task.train, mesh=mesh, num_rows=num_rows)
+    return jitted.trace(state, batch, jax.ShapeDtypeStruct((), jnp.int32))
+
+
+def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:
+    one = dataset.rows(np.zeros(1, np.int64)) | {"row": np.zeros(1, np.int32)}
+    rows = sharding.batch_sharding(mesh)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape[1:]), x.dtype, sharding=rows), one
+    )
+
+
+def _merge(loaded: Any, shapes: Any, name: str = "") -> Any:
+    """`loaded` in the structure of `shapes`, None where it has nothing."""
+    if not isinstance(shapes, dict):
+        if loaded is not None and tuple(loaded.shape) != tuple(shapes.shape):
+            raise UserError(
+                f"the checkpoint's {name} has shape {tuple(loaded.shape)}; the model of this config "
+                f"has {tuple(shapes.shape)}"
+            )
+        return loaded
+    loaded = loaded or {}
+    assert set(loaded) <= set(shapes), f"{name}: {set(loaded) - set(shapes)} has no place"
+    return {key: _merge(loaded.get(key), shapes[key], f"{name}/{key}") for key in shapes}
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept between runs, apart for each kind of CPU: they are machine code."""
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        flags = ""
+    machine = hashlib.sha256((platform.machine() + flags).encode()).hexdigest()[:12]
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
+    jax.config.update(
+        "jax_compilation_cache_dir", os.path.join(cache, "bigjax", "compiled", machine)
+    )
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,118 @@
+"""Owns the mesh and where arrays lie on it: rows of a batch, leaves of the state.
+
+jit over global arrays does the rest: no code outside this file knows how many devices there are.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from bigjax.data.pipeline import global_batch
+from bigjax.errors import UserError, nearest
+from bigjax.task import Dataset
+from bigjax.trees import Rules, map_named, match_rules
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")  # a batch's rows are split over both
+
+
+def make_mesh(spec: str) -> Mesh:
+    """The mesh that `spec` asks for, such as 'data=-1' or 'data=2,fsdp=4', over all devices. An
+    axis left out has size 1; -1 takes the devices that are left.
+
+    Raises:
+      UserError: an unknown axis, a size that is no number, or sizes that do not use every device.
+    """
+    sizes = dict.fromkeys(AXES, 1)
+    for part in filter(None, (part.strip() for part in spec.split(","))):
+        name, _, size = part.partition("=")
+        if name not in sizes:
+            raise UserError(f"mesh={spec!r}: no axis {name!r}; {nearest(name, AXES)}")
+        if not size.removeprefix("-").isdigit() or int(size) < -1 or int(size) == 0:
+            raise UserError(f"mesh={spec!r}: {part!r} should be {name}=SIZE, SIZE > 0 or -1")
+        sizes[name] = int(size)
+    num_devices = jax.device_count()
+    fixed = math.prod(size for size in sizes.values() if size > 0)
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1 or num_devices % fixed or (not free and fixed != num_devices):
+        raise UserError(
+            f"mesh={spec!r} asks for {fixed} devices{' times -1' * len(free)}, and there are "
+            f"{num_devices}; the product must be {num_devices}, with at most one -1"
+        )
+    for name in free:
+        sizes[name] = num_devices // fixed
+    devices = np.array(jax.devices()).reshape(tuple(sizes.values()))
+    return Mesh(devices, AXES)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P())
+
+
+def padded_rows(dataset: Dataset, *, mesh: Mesh, num_microbatches: int = 1) -> int:
+    """Rows of a global batch with the empty ones that make it divide over mesh and microbatches."""
+    multiple = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * num_microbatches
+    return -(-dataset.batch_rows // multiple) * multiple
+
+
+def put_batch(dataset: Dataset, *, step: int, mesh: Mesh, num_rows: int) -> dict[str, jax.Array]:
+    """Global batch `step` on the mesh, padded to `num_rows`; each process makes only its rows."""
+    sharding = batch_sharding(mesh)
+    places = sharding.addressable_devices_indices_map((num_rows,)).values()
+    begin = min(place[0].start or 0 for place in places)
+    end = max(num_rows if place[0].stop is None else place[0].stop for place in places)
+    batch = global_batch(dataset, step=step, rows=np.arange(begin, end))
+
+    def put(local: np.ndarray) -> jax.Array:
+        def rows(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(num_rows)
+            return local[start - begin : stop - begin]
+
+        return jax.make_array_from_callback((num_rows, *local.shape[1:]), sharding, rows)
+
+    return jax.tree.map(put, batch)
+
+
+def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
+    """A sharding for each leaf of `params` (arrays or shapes), from the model's rules.
+
+    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole.
+
+    Raises:
+      UserError: no rule covers a parameter, or a dimension that its axis does not divide.
+    """
+
+    def sharding(name: str, leaf: Any, axes: tuple[str | None, ...]) -> NamedSharding:
+        assert len(axes) <= len(leaf.shape), (name, axes, leaf.shape)
+        spec = (None,) * (len(leaf.shape) - len(axes)) + tuple(axes)
+        for size, axis in zip(leaf.shape, spec):
+            if axis is not None and size % mesh.shape[axis]:
+                raise UserError(
+                    f"parameter {name} {tuple(leaf.shape)}: dimension {size} does not divide by "
+                    f"mesh axis {axis}={mesh.shape[axis]}; choose another mesh"
+                )
+        return NamedSharding(mesh, P(*spec))
+
+    return map_named(sharding, params, match_rules(params, rules=rules, what="sharding"))
+
+
+def opt_state_shardings(
+    tx: optax.GradientTransformation, opt_state: Any, *, params: Any, mesh: Mesh
+) -> Any:
+    """Shardings for the optimizer's state (shapes): what mirrors a parameter lies where it lies."""
+    return optax.tree.map_params(
+        tx,
+        lambda _, sharding: sharding,
+        opt_state,
+        params,
+        transform_non_params=lambda _: replicated(mesh),
+    )

@@ -1,0 +1,122 @@
+"""Owns the jitted functions: how a state begins, one update, one batch of evaluation.
+
+Everything is masked sums: a microbatch adds its gradient of the summed loss and its weight, and the
+total is divided once. So accumulation, empty rows and devices change nothing beyond rounding.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bigjax.metrics import Mean
+from bigjax.optim import Optimizer
+from bigjax.state import TrainState
+from bigjax.task import Task
+
+DROPOUT_STREAM, INIT_STREAM = 1, 2  # names of the random streams that are folded into the seed
+
+
+def stream(seed: int, name: int) -> jax.Array:
+    """The key of a named random stream of a run."""
+    return jax.random.fold_in(jax.random.key(seed), name)
+
+
+def init_state(
+    task: Task, tx: optax.GradientTransformation, *, seed: int, ema_decay: float | None
+) -> TrainState:
+    """The state before the first update; traceable."""
+    variables = dict(task.init(stream(seed, INIT_STREAM)))
+    params = variables.pop("params")
+    # A copy: donated buffers must not be shared between two leaves of the state.
+    ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, variables, tx.init(params), ema)
+
+
+def make_train_step(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    seed: int,
+    num_microbatches: int,
+    ema_decay: float | None,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """One update: (state, batch, step) -> (state, scalars), to be jitted with the state donated.
+
+    The state moves only if the batch is its own (`step == state.step`) and loss and gradient are
+    finite; otherwise it is returned as it was. After a non-finite loss, steps that are already on
+    their way change nothing, and the state that produced it is still there to be examined.
+    """
+    root = stream(seed, DROPOUT_STREAM)
+
+    def train_step(
+        state: TrainState, batch: Mapping[str, jax.Array], step: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(root, step)
+        grads, sums, model_state = summed_gradients(
+            task.loss, state, batch, key=key, num_microbatches=num_microbatches
+        )
+        weight = jnp.maximum(sums["loss"].count, 1)
+        grads = jax.tree.map(lambda g: g / weight, grads)
+        grad_norm = optax.tree.norm(grads)
+        loss = sums["loss"].compute()
+        moves = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (step == state.step)
+
+        updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params)
+        learning_rate = optimizer.schedule(state.step)
+        params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
+        new = TrainState(state.step + 1, params, model_state, opt_state, ema)
+        new = jax.tree.map(lambda n, o: jnp.where(moves, n, o), new, state)
+        scalars = {name: mean.compute() for name, mean in sums.items()}
+        scalars |= {"grad_norm": grad_norm, "learning_rate": learning_rate}
+        return new, scalars | {f"num_{name}": n for name, n in task.counts(batch).items()}
+
+    return train_step
+
+
+def make_eval_step(task: Task) -> Callable[..., tuple[dict[str, Mean], dict[str, jax.Array]]]:
+    """One batch of evaluation: (variables, batch) -> (sums, outputs by row), to be jitted."""
+    return lambda variables, batch: task.predict(variables, batch)
+
+
+def summed_gradients(
+    loss: Callable[..., Any],
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    *,
+    key: jax.Array,
+    num_microbatches: int,
+) -> tuple[Any, dict[str, Mean], Any]:
+    """The gradient of the summed loss over all microbatches, the sums, and the new model_state."""
+
+    def objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+        sums, model_state = loss({"params": params, **model_state}, rows, key)
+        return sums["loss"].total, (sums, model_state)
+
+    gradient = jax.grad(objective, has_aux=True)
+    if num_microbatches == 1:
+        grads, (sums, model_state) = gradient(state.params, state.model_state, batch)
+        return grads, sums, model_state
+
+    # Row i goes to microbatch i % n: each device's rows stay where they are.
+    microbatches = jax.tree.map(
+        lambda x: x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+    )
+
+    def add(carry: Any, rows: Any) -> tuple[Any, None]:
+        grads, sums, model_state = carry
+        more, (more_sums, model_state) = gradient(state.params, model_state, rows)
+        sums = {name: sums[name].merge(mean) for name, mean in more_sums.items()}
+        return (jax.tree.map(jnp.add, grads, more), sums, model_state), None
+
+    shapes = jax.eval_shape(
+        gradient, state.params, state.model_state, jax.tree.map(lambda x: x[0], microbatches)
+    )
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
+    (grads, sums, model_state), _ = jax.lax.scan(add, (*zeros, state.model_state), microbatches)
+    return grads, sums, model_state

@@ -1,0 +1,62 @@
+"""Trains, evaluates or checks a run: flags only, one call."""
+
+import argparse
+import os
+import sys
+
+HELP = """\
+examples:
+  python main.py --config=configs/bert_ner.py --workdir=runs/ner        train, or go on
+  python main.py --config=configs/bert_ner.py:wikiann --workdir=runs/w  a variant of the file
+  ... --config.optim.learning_rate=3e-5                                 override a setting
+  ... --mode=check                                                      look before training
+  python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
+settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
+exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite."""
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Train Flax models from a laptop to a TPU pod.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.error = _usage_error
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config file")
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run")
+    parser.add_argument(
+        "--mode",
+        default="train",
+        choices=["train", "evaluate", "check"],
+        help="train (default), evaluate, or check without training",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    flags, rest = parser.parse_known_args(arguments)
+
+    from bigjax.errors import UserError
+
+    try:
+        from bigjax.run import run
+
+        run(flags.mode, config=flags.config, workdir=flags.workdir, overrides=rest)
+    except UserError as error:
+        if flags.traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _usage_error(message: str) -> None:
+    print(f"error: {message}; --help lists the flags", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # quiet, where TensorFlow is installed
+    sys.exit(main(sys.argv[1:]))

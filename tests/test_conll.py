@@ -1,0 +1,290 @@
+"""CoNLL files written in every scheme, separator and newline style, and the ways they go wrong."""
+
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bigjax.data import conll
+from bigjax.errors import UserError
+
+WNUT17 = Path(__file__).parents[2] / "shared" / "data" / "wnut17"
+
+# The prefixes of the first, inner and last word of an entity, and of one of a single word.
+PREFIXES = {"IOB2": "BIIB", "BIOES": "BIES", "BILOU": "BILU", "BMEWO": "BMEW", "BMES": "BMES"}
+SCHEMES = ("IOB1", *PREFIXES)
+TYPES = ("PER", "creative-work", "B-LOC", "_")
+
+
+def encode(entities, *, num_words, scheme) -> list[str]:
+    """The tags of `entities` [(start, end, type)], written down the slow way."""
+    tags = ["O"] * num_words
+    for start, end, kind in entities:
+        for i in range(start, end):
+            if scheme == "IOB1":
+                beside = any((e, k) == (start, kind) for _, e, k in entities)
+                prefix = "B" if i == start and beside else "I"
+            else:
+                first, inner, last, single = PREFIXES[scheme]
+                prefix = inner
+                if i == start:
+                    prefix = first
+                if i == end - 1 and i > start:
+                    prefix = last
+                if end - start == 1:
+                    prefix = single
+            tags[i] = f"{prefix}-{kind}" if kind else prefix
+    return tags
+
+
+@st.composite
+def entities_of(draw, *, num_words, types=TYPES):
+    cuts = sorted(draw(st.sets(st.integers(0, num_words))))
+    kinds = st.sampled_from((None, *types))
+    spans = [(start, end, draw(kinds)) for start, end in zip(cuts, cuts[1:])]
+    return [span for span in spans if span[2] is not None]
+
+
+# Characters at which `str.splitlines` and `str.split` would cut: not the end of a line here.
+ODD = "\x0b\x0c\x1c\x85\xa0\u2028\u2029\u200b\u3000\ufeff#"
+characters = st.one_of(
+    st.sampled_from(ODD),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t "),
+)
+one_word = st.text(characters, min_size=1, max_size=6)
+spaced_words = st.lists(one_word, min_size=1, max_size=3).map(" ".join)
+
+
+@st.composite
+def files(draw):
+    """A random file: its bytes, how to read it, the words, the IOB2 tags."""
+    scheme = draw(st.sampled_from(SCHEMES))
+    tabs = draw(st.booleans())
+    separators = st.just("\t") if tabs else st.text(" ", min_size=1, max_size=3)
+    extra_columns = draw(st.integers(0, 2))
+    blanks = st.lists(st.sampled_from(["", " ", "\t", " \t \x0c"]), min_size=1, max_size=2)
+    lines, words, tags = [], [], []
+    for _ in range(draw(st.integers(1, 4))):
+        sentence = draw(st.lists(spaced_words if tabs else one_word, min_size=1, max_size=6))
+        entities = draw(entities_of(num_words=len(sentence)))
+        written = encode(entities, num_words=len(sentence), scheme=scheme)
+        for word, tag in zip(sentence, written):
+            fields = [word, *["x-y"] * extra_columns, tag]
+            lines.append(fields[0] + "".join(draw(separators) + field for field in fields[1:]))
+        lines += draw(blanks)
+        lines += draw(st.sampled_from([[], ["-DOCSTART-"], ["-DOCSTART- -X- O O", ""]]))
+        words.append(sentence)
+        tags.append(encode(entities, num_words=len(sentence), scheme="IOB2"))
+    newline = draw(st.sampled_from(["\n", "\r\n", "\r", "\r\r\n"]))
+    text = newline.join(lines).rstrip(draw(st.sampled_from(["", "\r\n"])))
+    data = text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig"])))
+    assume(not text.startswith("\ufeff"))  # it would be taken for the byte order mark
+    named = draw(st.sampled_from([scheme, scheme.lower()]))
+    options = draw(st.sampled_from([{}, {"scheme": named}, {"tag_column": extra_columns + 1}]))
+    return data, options, words, tags
+
+
+def read(data: bytes, **options):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.conll"
+        path.write_bytes(data)
+        return conll.read(path, **options)
+
+
+def read_error(data: bytes | str, **options) -> str:
+    """The message of the error, without the folder of the file."""
+    with pytest.raises(UserError) as caught:
+        read(data.encode() if isinstance(data, str) else data, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message[message.find("x.conll") :] if "x.conll" in message else message
+
+
+@settings(deadline=None, max_examples=400)
+@given(file=files())
+def test_whatever_is_written_in_any_scheme_separator_and_newline_is_read_back(file):
+    data, options, words, tags = file
+    sentences = read(data, **options)
+    assert sentences.words == words
+    assert sentences.tags == tags
+
+
+@settings(deadline=None)
+@given(data=st.data(), num_words=st.integers(0, 8), scheme=st.sampled_from(SCHEMES))
+def test_to_iob2_of_well_formed_tags_keeps_the_entities(data, num_words, scheme):
+    entities = data.draw(entities_of(num_words=num_words, types=(*TYPES, "")))
+    tags = encode(entities, num_words=num_words, scheme=scheme)
+    expected = encode(entities, num_words=num_words, scheme="IOB2")
+    before = list(tags)
+    assert conll.to_iob2(tags, scheme=scheme) == expected
+    assert tags == before
+
+
+def test_to_iob2_reads_iob1_as_conlleval_does_and_leaves_plain_tags():
+    tags = ["I-A", "I-B", "B-B", "I-A", "O", "B-A", "I-A"]
+    expected = ["B-A", "B-B", "B-B", "B-A", "O", "B-A", "I-A"]
+    assert conll.to_iob2(tags, scheme="IOB1") == expected
+    assert conll.to_iob2(("NN", "B-A"), scheme="none") == ["NN", "B-A"]
+    assert conll.to_iob2([], scheme="BIOES") == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme", "message"),
+    [
+        ("O I-A", "IOB2", "tag 2 of 2: tag 'I-A' cannot come after 'O' in IOB2"),
+        ("B-A I-B", "IOB2", "tag 2 of 2: tag 'I-B' cannot come after 'B-A' in IOB2"),
+        ("B-A O", "BIOES", "tag 2 of 2: tag 'O' cannot come after 'B-A' in BIOES"),
+        ("S-A E-A", "BIOES", "tag 2 of 2: tag 'E-A' cannot come after 'S-A' in BIOES"),
+        ("O B-A I-A", "BILOU", "tag 3 of 3: tag 'I-A' cannot end a sentence in BILOU"),
+        ("S-A", "BILOU", "tag 1 of 1: tag 'S-A' is not in BILOU; expected O or B-TYPE or I-TYPE"),
+        ("O E-A", "IOB1", "tag 2 of 2: tag 'E-A' is not in IOB1"),
+        ("B-", "IOB2", "tag 1 of 1: tag 'B-' is not in IOB2"),
+        ("O", "IOB3", "no tagging scheme 'IOB3'; did you mean 'iob"),
+        ("O", "auto", "no tagging scheme 'auto'"),
+    ],
+)
+def test_to_iob2_names_the_first_tag_that_breaks_the_scheme(tags, scheme, message):
+    with pytest.raises(UserError) as caught:
+        conll.to_iob2(tags.split(), scheme=scheme)
+    assert message in str(caught.value)
+
+
+def column(*tags: str) -> bytes:
+    return "".join(f"w {tag}\n" if tag else "\n" for tag in tags).encode()
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (["NN", "IN", "O"], ["NN", "IN", "O"]),
+        (["S-PRO", "A", "S"], ["S-PRO", "A", "S"]),  # Russian parts of speech
+        (["S", "O", "U", "E"], ["S", "O", "U", "E"]),
+        (["O", "O"], ["O", "O"]),
+        (["B", "I", "O", "B"], ["B", "I", "O", "B"]),
+        (["I", "O", "I", "B"], ["B", "O", "B", "B"]),
+        (["B", "M", "E", "S"], ["B", "I", "I", "B"]),
+        (["S-A", "O"], ["B-A", "O"]),
+    ],
+)
+def test_auto_tells_plain_tags_from_untyped_and_typed_schemes(tags, expected):
+    assert read(column(*tags)).tags == [expected]
+
+
+def test_scheme_none_leaves_tags_that_look_like_a_scheme():
+    assert read(column("I-A", "S-A", "NN"), scheme="none").tags == [["I-A", "S-A", "NN"]]
+
+
+def test_an_iob2_file_with_a_slip_is_an_error_and_iob1_mends_it():
+    data = column("B-A", "I-A", "", "O", "I-A", "", "B-B")
+    assert read_error(data).startswith(
+        "x.conll:5: tag 'I-A' cannot come after 'O' in IOB2; scheme='iob1' would begin"
+    )
+    assert read_error(data, scheme="IOB2").startswith("x.conll:5: tag 'I-A' cannot")
+    assert read(data, scheme="IOB1").tags == [["B-A", "I-A"], ["O", "B-A"], ["B-B"]]
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (["O", "B-A", "", "NN", "I-A"], "x.conll:4: tag 'NN' is in no scheme that has the tags"),
+        (["B-A", "E-A", "", "U-A"], "x.conll:4: tag 'U-A' is in no scheme"),
+        (["B-A", "0"], "x.conll:2: tag '0' is in no scheme"),
+        (["B-A", "I-A", "E-A", "", "O", "B-A", "", "O"], "x.conll:6: tag 'B-A' cannot end a sent"),
+        (["S-A", "", "E-A"], "x.conll:3: tag 'E-A' cannot come after 'O' in BIOES"),
+        (["B-A", "I"], "x.conll:2: tag 'I' cannot come after 'B-A' in IOB2"),
+    ],
+)
+def test_tags_that_fit_no_scheme_are_an_error_with_the_line_of_the_first(tags, message):
+    assert read_error(column(*tags)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a\tO\nb\n", {}, "x.conll:2: expected 2 columns as on line 1, found 1 in 'b'"),
+        ("a\tO\nb c O\n", {}, "x.conll:2: expected 2 columns as on line 1, found 1 in 'b c O'"),
+        ("a O\nNew York O\n", {}, "x.conll:2: expected 2 columns as on line 1, found 3"),
+        ("\n\na\n", {}, "x.conll:3: expected 2 columns or more, found 1 in 'a'"),
+        ("a O\n", {"tag_column": 2}, "x.conll:1: expected 3 columns or more, found 2"),
+        ("a O\n", {"tag_column": -3}, "x.conll:1: expected 3 columns or more, found 2"),
+        ("a x O\nb O\n", {"tag_column": 2}, "x.conll:2: expected 3 columns or more as on line 1"),
+        (
+            "a b O\n",
+            {"token_column": 1, "tag_column": -2},
+            "x.conll:1: expected token_column=1 and tag_column=-2 to be different columns, found 3",
+        ),
+        ("a\tO\n\tO\n", {}, "x.conll:2: the word is empty in '\\tO'"),
+        ("a\tO\nb\t\n", {}, "x.conll:2: the tag is empty in 'b\\t'"),
+        ("a\tO\r\n\r\nb\t \r\n", {}, "x.conll:3: the tag is empty"),
+        ("a\tO\rb\t\r", {}, "x.conll:2: the tag is empty"),
+        ("", {}, "x.conll: no sentence"),
+        ("\n \n-DOCSTART- -X- O O\n\n", {}, "x.conll: no sentence in its 5 lines"),
+        ("a O", {"scheme": "iobes"}, "no tagging scheme 'iobes'; did you mean 'bioes'"),
+        ("a O", {"tag_column": 0}, "token_column and tag_column are both 0"),
+        ("a O", {"separator": ""}, "separator is ''"),
+    ],
+)
+def test_a_malformed_file_is_an_error_with_its_line(text, options, message):
+    assert read_error(text, **options).startswith(message)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_bytes_that_are_not_utf8_are_an_error_with_their_line(newline):
+    data = "\ufeffa O|b O||caf\xe9 O".replace("|", newline).encode("utf-8")
+    data = data.replace("\xe9".encode(), b"\xe9")
+    message = "x.conll:4: expected UTF-8, found byte 0xe9; convert"
+    assert read_error(data).startswith(message)
+
+
+def test_a_missing_file_and_a_folder_are_errors_that_name_the_path(tmp_path):
+    with pytest.raises(UserError, match=r"none\.conll: No such file"):
+        conll.read(tmp_path / "none.conll")
+    with pytest.raises(UserError, match=f"{tmp_path.name}: Is a directory"):
+        conll.read(tmp_path)
+
+
+def test_docstart_lines_part_sentences_whatever_columns_they_carry():
+    text = "-DOCSTART-\na x O\n-DOCSTART- (2) EU\nb x O\n1 -DOCSTART- O O\nc-DOCSTART- x O\n"
+    assert read(text.encode()).words == [["a"], ["b"], ["c-DOCSTART-"]]
+    assert read(b"-DOCSTART- -X- O O\n\na b\tO\n").words == [["a b"]]
+
+
+def test_columns_are_counted_from_either_end_and_the_separator_may_be_given():
+    text = "1,EU corp,B-A,_\n2,#,O,_\n"
+    sentences = read(text.encode(), token_column=1, tag_column=-2, separator=",")
+    assert (sentences.words, sentences.tags) == ([["EU corp", "#"]], [["B-A", "O"]])
+    ragged = "EU B-A\nUN B-B link more\n"
+    assert read(ragged.encode(), tag_column=1).tags == [["B-A", "B-B"]]
+    assert read(b"a\tb  O\n", separator=" ").words == [["a\tb"]]
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 3394), ("dev", 1009), ("test", 1287)])
+def test_wnut17_is_read_as_it_is(split, count):
+    path = WNUT17 / f"{split}.conll"
+    if not path.exists():
+        pytest.skip("the WNUT-17 files are not in ../shared/data/wnut17")
+    sentences = conll.read(path)
+    assert len(sentences.words) == count
+    assert sentences.where == str(path)
+    read_back = [
+        f"{word}\t{tag}".encode()
+        for words, tags in zip(sentences.words, sentences.tags, strict=True)
+        for word, tag in zip(words, tags, strict=True)
+    ]
+    assert read_back == [line for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def test_two_hundred_thousand_words_take_about_half_a_second(tmp_path):
+    rng = random.Random(5)
+    tags = rng.choices(["O", "B-PER", "B-LOC"], [8, 1, 1], k=200_000)
+    lines = (f"word{i % 3000}\tNN\tx\t{tag}\n" + "\n" * (i % 20 == 0) for i, tag in enumerate(tags))
+    path = tmp_path / "big.conll"
+    path.write_text("".join(lines))
+    start = time.process_time()
+    sentences = conll.read(path)
+    assert time.process_time() - start < 2.5  # 0.5 here; room for slow and busy machines
+    assert [tag for sentence in sentences.tags for tag in sentence] == tags
