@@ -1,5 +1,5 @@
-"""Owns a run's settings: read from a config file, overridden, checked against the functions that
-take them, and recorded with where each value came from.
+"""Owns a run's settings: given by a config file, overridden, checked against the functions that
+take them, and recorded with where each value came from. Running the file is `config_file.py`'s.
 
 A section of the config is the keyword-only arguments of the functions (or dataclasses) that take
 it, with their annotations and defaults. So a key that nothing reads, a misspelt one and one of the
@@ -7,16 +7,14 @@ wrong type are errors before anything runs. Which functions those are belongs to
 """
 
 import ast
-import importlib.util
 import inspect
-import os
 import re
-import traceback
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from bigjax import config_file
 from bigjax.errors import UserError, nearest
 
 Schema = Mapping[str, Sequence[Callable[..., Any]]]
@@ -63,17 +61,14 @@ def load(
     Raises:
       UserError: names the key, where it was written, and the nearest valid one.
     """
-    path, _, variant = spec.partition(":")
-    module = _import(path)
-    given = _run(module, variant, path=path)
-    base = _run(module, "", path=path) if variant else given
-    origins = {
-        key: "file" if key in base and base[key] == value else "variant"
-        for key, value in given.items()
-    }
-    place = lambda key: f"{path}:{_line_of(path, key)}: config.{key}"  # noqa: E731
+    given = config_file.read(spec)
     return _resolve(
-        given, origins=origins, overrides=overrides, schema=schema, place=place, file=spec
+        given.values,
+        origins=given.origins,
+        overrides=overrides,
+        schema=schema,
+        place=given.place,
+        file=spec,
     )
 
 
@@ -183,75 +178,6 @@ def _dotted(section: str, key: str) -> str:
     return f"{section}.{key}" if section else key
 
 
-def _import(path: str) -> types.ModuleType:
-    if not os.path.isfile(path):
-        folder = os.path.dirname(path) or "."
-        found = sorted(f for f in os.listdir(folder) if f.endswith(".py")) if os.path.isdir(
-            folder
-        ) else []
-        hint = nearest(os.path.basename(path), found) if found else "the folder does not exist"
-        raise UserError(f"--config={path}: no such file in {folder}; {hint}")
-    spec = importlib.util.spec_from_file_location("bigjax_config", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--config={path}: expected a Python file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    with _clear_errors(path):
-        spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: no function get_config(variant) that returns a ConfigDict")
-    return module
-
-
-def _run(module: types.ModuleType, variant: str, *, path: str) -> dict[str, Any]:
-    """The file's settings for a variant, flat."""
-    variants = getattr(module, "VARIANTS", None)
-    if variant and variants is not None and variant not in variants:
-        raise UserError(f"{path}: there is no variant {variant!r}; {nearest(variant, variants)}")
-    with _clear_errors(path):
-        config = module.get_config(variant) if variant else module.get_config()
-    return _flatten(config.to_dict())
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, prefix=f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-class _clear_errors:  # noqa: N801 - reads as a statement
-    """An exception inside the user's config file, as one line with file:line."""
-
-    def __init__(self, path: str):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, Exception) or isinstance(error, UserError):
-            return
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(trace)
-            if os.path.abspath(frame.filename) == os.path.abspath(self._path)
-        ]
-        line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
-        message = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise UserError(f"{self._path}:{line}: {type(error).__name__}: {message}") from error
-
-
-def _line_of(path: str, key: str) -> int:
-    """The line of the file that sets a key: the last one that spells its last name."""
-    name = key.rpartition(".")[2]
-    with open(path, encoding="utf-8") as file:
-        lines = [i for i, text in enumerate(file, 1) if re.search(rf"\b{re.escape(name)}\b", text)]
-    return lines[-1] if lines else 1
-
-
 def _all_parameters(fns: Sequence[Callable[..., Any]]) -> dict[str, tuple[Any, Any]]:
     return {name: value for fn in fns for name, value in _parameters(fn).items()}
 
@@ -290,13 +216,14 @@ def _parse(text: str, annotation: Any, *, place: str) -> Any:
         value = text
     if any(typing.get_origin(o) is tuple for o in options) and not isinstance(value, (tuple, list)):
         value = tuple(part.strip() for part in text.split(","))
-    if options == (int,) and isinstance(value, float) and value.is_integer():
+    is_whole = isinstance(value, float) and value.is_integer()
+    if is_whole and int in options and float not in options:
         value = int(value)  # 1e3
     return _check(value, annotation, place=place)
 
 
 def _check(value: Any, annotation: Any, *, place: str) -> Any:
-    """The value as the annotated type (an int serves as a float, a list as a tuple), or an error."""
+    """The value as the annotated type (an int serves as a float, a list as a tuple)."""
     for option in _options(annotation):
         converted = _convert(value, option)
         if converted is not _MISMATCH:

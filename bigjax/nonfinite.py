@@ -1,55 +1,45 @@
-"""Owns what happens when a loss is not finite: say which step and where, keep the evidence."""
+"""Owns what happens when a loss or gradient is not finite: say which step and where, and keep the
+evidence. No checkpoint is saved before the steps that led to it have passed this check."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bigjax import sharding, step
+from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError
 from bigjax.setup import Setup
-from bigjax.state import TrainState
 from bigjax.trees import leaf_names
 
 
 class NonFiniteError(UserError):
-    """Training stopped because loss or gradient was not finite."""
+    """Training stopped because a loss or a gradient was not finite."""
 
     exit_code = 3
 
 
-def stop_at_nonfinite(setup: Setup, state: TrainState, *, expected: int, workdir: str) -> None:
-    """Waits for the steps on their way. Raises NonFiniteError if one of them did not move the state
-    (see `step.make_train_step`): the state is then still the one whose loss is not finite."""
-    reached = int(state.step)
-    if reached == expected:
-        return
-    batch = sharding.put_batch(
-        setup.task.train, step=reached, mesh=setup.mesh, num_rows=setup.num_rows
-    )
-    path = os.path.join(workdir, f"nonfinite_batch_{reached}.npz")
-    np.savez(path, **{name: np.asarray(x) for name, x in jax.device_get(batch).items()})
-    config = setup.config
-    key = jax.random.fold_in(step.stream(config[""]["seed"], step.DROPOUT_STREAM), reached)
-    grads, sums, _ = jax.jit(
-        lambda state, batch: step.summed_gradients(
-            setup.task.loss, state, batch, key=key, num_microbatches=config["batch"]["accumulate"]
-        )
-    )(state, batch)
-    found = [
-        *_nonfinite("parameter ", state.params),
-        *(["the loss"] if not np.isfinite(float(sums["loss"].total)) else []),
-        *_nonfinite("gradient of ", grads),
-    ]
-    shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+def check_finite(
+    setup: Setup, scalars: Sequence[Mapping[str, Any]], *, first_step: int, workdir: str
+) -> None:
+    """Raises NonFiniteError for the first step whose loss or gradient is not finite.
+
+    Args:
+      scalars: what `step.make_train_step` gave for consecutive steps from `first_step`, on the host.
+    """
+    for step, found in enumerate(scalars, first_step):
+        if not found["is_finite"].all():
+            _stop(setup, found["is_finite"], step=step, workdir=workdir)
+
+
+def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> None:
+    dataset = setup.task.train
+    path = os.path.join(workdir, f"nonfinite_batch_{step}.npz")
+    np.savez(path, **global_batch(dataset, step=step, rows=np.arange(dataset.batch_rows)))
+    names = ["the loss", *(f"gradient of {name}" for name in leaf_names(setup.state.params))]
+    bad = [name for name, finite in zip(names, is_finite, strict=True) if not finite]
+    shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     raise NonFiniteError(
-        f"step {reached}: not finite: {shown or 'the norm of the gradient'}; the batch is in {path}, "
-        "the last checkpoint is intact; try a lower optim.learning_rate or a longer warm-up"
+        f"step {step}: not finite: {shown}; its batch is in {path}, the last checkpoint is intact; "
+        "try a lower optim.learning_rate or a longer warm-up"
     )
-
-
-def _nonfinite(kind: str, tree: Any) -> list[str]:
-    bad = jax.device_get(jax.tree.map(lambda x: ~jnp.isfinite(x).all(), tree))
-    return [kind + name for name, is_bad in zip(leaf_names(tree), jax.tree.leaves(bad)) if is_bad]

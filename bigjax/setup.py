@@ -28,7 +28,7 @@ class Setup(NamedTuple):
     total_steps: updates of the whole run.
     num_rows: rows of a training batch as it lies on the mesh, empty ones included.
     flops: floating-point operations of one update.
-    train_step: compiled (state, batch, step) -> (state, scalars); the state is donated.
+    train_step: compiled (state, batch) -> (state, scalars); the state is donated.
     eval_step: jitted (variables, batch) -> (sums, outputs).
     """
 
@@ -180,7 +180,7 @@ def _trace(
         function, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh))
     )
     batch = _batch_shapes(task.train, mesh=mesh, num_rows=num_rows)
-    return jitted.trace(state, batch, jax.ShapeDtypeStruct((), jnp.int32))
+    return jitted.trace(state, batch)
 
 
 def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:

@@ -43,38 +43,38 @@ def make_train_step(
     num_microbatches: int,
     ema_decay: float | None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """One update: (state, batch, step) -> (state, scalars), to be jitted with the state donated.
+    """One update: (state, batch) -> (state, scalars), to be jitted with the state donated.
 
-    The state moves only if the batch is its own (`step == state.step`) and loss and gradient are
-    finite; otherwise it is returned as it was. After a non-finite loss, steps that are already on
-    their way change nothing, and the state that produced it is still there to be examined.
+    Scalars: the means of the loss function, `grad_norm`, `learning_rate`, `num_*` (the task's counts)
+    and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's gradient.
     """
     root = stream(seed, DROPOUT_STREAM)
 
     def train_step(
-        state: TrainState, batch: Mapping[str, jax.Array], step: jax.Array
+        state: TrainState, batch: Mapping[str, jax.Array]
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        key = jax.random.fold_in(root, step)
-        grads, sums, model_state = summed_gradients(
-            task.loss, state, batch, key=key, num_microbatches=num_microbatches
+        grads, sums, model_state = mean_gradients(
+            task.loss,
+            state,
+            batch,
+            key=jax.random.fold_in(root, state.step),
+            num_microbatches=num_microbatches,
         )
-        weight = jnp.maximum(sums["loss"].count, 1)
-        grads = jax.tree.map(lambda g: g / weight, grads)
-        grad_norm = optax.tree.norm(grads)
-        loss = sums["loss"].compute()
-        moves = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (step == state.step)
-
         updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params)
         learning_rate = optimizer.schedule(state.step)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
         ema = state.ema
         if ema is not None:
             ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
-        new = TrainState(state.step + 1, params, model_state, opt_state, ema)
-        new = jax.tree.map(lambda n, o: jnp.where(moves, n, o), new, state)
         scalars = {name: mean.compute() for name, mean in sums.items()}
-        scalars |= {"grad_norm": grad_norm, "learning_rate": learning_rate}
-        return new, scalars | {f"num_{name}": n for name, n in task.counts(batch).items()}
+        norms = [scalars["loss"], *(optax.tree.norm(g) for g in jax.tree.leaves(grads))]
+        scalars |= {
+            "grad_norm": optax.tree.norm(grads),
+            "learning_rate": learning_rate,
+            "is_finite": jnp.isfinite(jnp.stack(norms)),
+        }
+        scalars |= {f"num_{name}": number for name, number in task.counts(batch).items()}
+        return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
 
     return train_step
 
@@ -84,7 +84,7 @@ def make_eval_step(task: Task) -> Callable[..., tuple[dict[str, Mean], dict[str,
     return lambda variables, batch: task.predict(variables, batch)
 
 
-def summed_gradients(
+def mean_gradients(
     loss: Callable[..., Any],
     state: TrainState,
     batch: Mapping[str, jax.Array],
@@ -92,14 +92,18 @@ def summed_gradients(
     key: jax.Array,
     num_microbatches: int,
 ) -> tuple[Any, dict[str, Mean], Any]:
-    """The gradient of the summed loss over all microbatches, the sums, and the new model_state."""
+    """The gradient of the mean loss over all microbatches, the sums, and the new model_state."""
 
     def objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
         sums, model_state = loss({"params": params, **model_state}, rows, key)
         return sums["loss"].total, (sums, model_state)
 
-    gradient = jax.grad(objective, has_aux=True)
-    if num_microbatches == 1:
+    def mean_objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+        total, (sums, model_state) = objective(params, model_state, rows)
+        return total / _weight(sums), (sums, model_state)
+
+    if num_microbatches == 1:  # dividing the loss spares a pass over the gradients
+        gradient = jax.grad(mean_objective, has_aux=True)
         grads, (sums, model_state) = gradient(state.params, state.model_state, batch)
         return grads, sums, model_state
 
@@ -107,6 +111,7 @@ def summed_gradients(
     microbatches = jax.tree.map(
         lambda x: x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
+    gradient = jax.grad(objective, has_aux=True)
 
     def add(carry: Any, rows: Any) -> tuple[Any, None]:
         grads, sums, model_state = carry
@@ -119,4 +124,9 @@ def summed_gradients(
     )
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
     (grads, sums, model_state), _ = jax.lax.scan(add, (*zeros, state.model_state), microbatches)
-    return grads, sums, model_state
+    weight = _weight(sums)
+    return jax.tree.map(lambda g: g / weight, grads), sums, model_state
+
+
+def _weight(sums: Mapping[str, Mean]) -> jax.Array:
+    return jnp.maximum(sums["loss"].count, 1)

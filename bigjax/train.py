@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from bigjax import report, run_folder, sharding
 from bigjax.checkpoint import Checkpoints, Facts
@@ -16,7 +15,7 @@ from bigjax.data.pipeline import Prefetch
 from bigjax.errors import UserError
 from bigjax.evaluate import evaluate
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
-from bigjax.nonfinite import stop_at_nonfinite
+from bigjax.nonfinite import check_finite
 from bigjax.setup import Setup, build, duration, new_state, num_params
 from bigjax.state import TrainState
 from bigjax.task import Scores
@@ -110,14 +109,14 @@ def _loop(
         stop=total,
     )
     batch_of = iter(batches)
-    speed = Speed(setup, batches)
+    recent = Recent(setup, batches, workdir=workdir, step=start)
     saved_at = time.monotonic()
     for step in range(start, total + 1):
         evaluates = is_due(every.evaluate, step) or (step == total and "dev" in task.evals)
         saves = is_due(every.save, step) or time.monotonic() - saved_at > every.save_seconds
         fresh = not (restored and step == start)  # what is restored was evaluated and saved
         if (evaluates or saves or step == total) and fresh:
-            stop_at_nonfinite(setup, state, expected=step, workdir=workdir)
+            recent.wait()
             score = None
             if evaluates:
                 scores = _evaluate(setup, state, "dev")
@@ -128,54 +127,76 @@ def _loop(
                 )
             checkpoints.save(state, step=step, facts=facts, score=score)
             saved_at = time.monotonic()
-            speed.restart()
+            recent.restart_clock()
         if step == total or _out_of_patience(config, facts):
             break
         batch = next(batch_of)
-        state, scalars = setup.train_step(state, batch, np.int32(step))
+        state, scalars = setup.train_step(state, batch)
+        recent.add(scalars)
         terminal.advance(step + 1)
-        speed.count(scalars)
         if is_due(every.log, step + 1) or step + 1 == total:
-            stop_at_nonfinite(setup, state, expected=step + 1, workdir=workdir)
-            own = {k: float(v) for k, v in scalars.items() if not k.startswith("num_")}
-            measured = {f"train/{name}": value for name, value in (own | speed.measure()).items()}
-            writer.write_scalars(step + 1, measured)
+            writer.write_scalars(
+                step + 1, {f"train/{name}": value for name, value in recent.measure().items()}
+            )
     batch_of.close()
     return state, facts
 
 
-class Speed:
-    """Throughput since the last time it was measured; evaluation and saving are not counted."""
+class Recent:
+    """The scalars of the steps since the last log line, still on the device, and their throughput.
+    Evaluation and saving are not on its clock."""
 
-    def __init__(self, setup: Setup, batches: Prefetch):
-        self._setup, self._batches = setup, batches
-        self.restart()
+    def __init__(self, setup: Setup, batches: Prefetch, *, workdir: str, step: int):
+        self._setup, self._batches, self._workdir = setup, batches, workdir
+        self._step = step  # the number of the next step
+        self._pending: list[Any] = []  # on their way
+        self._done: list[Any] = []  # on the host and finite
+        self._seconds = self._waited = 0.0
+        self.restart_clock()
 
-    def restart(self) -> None:
-        self._steps: list[Mapping[str, jax.Array]] = []
-        self._began, self._waited = time.perf_counter(), self._batches.waited
+    def restart_clock(self) -> None:
+        self._began, self._waited_before = time.perf_counter(), self._batches.waited
 
-    def count(self, scalars: Mapping[str, jax.Array]) -> None:
-        self._steps.append({k: v for k, v in scalars.items() if k.startswith("num_")})
+    def add(self, scalars: Mapping[str, jax.Array]) -> None:
+        self._pending.append(scalars)
+        self._step += 1
+
+    def wait(self) -> None:
+        """Waits for the steps on their way. Raises NonFiniteError for the first bad one."""
+        found = jax.device_get(self._pending)
+        self._seconds += time.perf_counter() - self._began
+        self._waited += self._batches.waited - self._waited_before
+        self.restart_clock()
+        first = self._step - len(found)
+        check_finite(self._setup, found, first_step=first, workdir=self._workdir)
+        self._done += found
+        self._pending = []
 
     def measure(self) -> dict[str, float]:
-        """Per second: what the task counts, and floating-point operations; the share of time spent
-        waiting for input, and of the rows that is real. Waits for the last step to finish."""
-        steps = jax.device_get(self._steps)
-        seconds = time.perf_counter() - self._began
-        totals = {
-            name.removeprefix("num_"): sum(float(step[name]) for step in steps) for name in steps[0]
+        """The scalars of the last step; and since the last call, per second, what the task counts
+        and floating-point operations, the share of time spent waiting for input, and the share of
+        the rows that was real."""
+        self.wait()
+        steps, seconds = self._done, self._seconds
+        counts = {name: sum(float(s[name]) for s in steps) for name in steps[0] if _is_count(name)}
+        found = {
+            name: float(value)
+            for name, value in steps[-1].items()
+            if name != "is_finite" and not _is_count(name)
         }
-        found = {f"{name}_per_second": total / seconds for name, total in totals.items()}
+        found |= {f"{name[4:]}_per_second": count / seconds for name, count in counts.items()}
         found["flops_per_second"] = self._setup.flops * len(steps) / seconds
-        found["input_wait"] = (self._batches.waited - self._waited) / seconds
-        if "tokens" in totals:
+        found["input_wait"] = self._waited / seconds
+        if "num_tokens" in counts:
             row_length = self._setup.config["text"]["row_length"]
-            found["fill"] = totals["tokens"] / (
-                len(steps) * self._setup.task.train.batch_rows * row_length
-            )
-        self.restart()
+            rows = len(steps) * self._setup.task.train.batch_rows
+            found["fill"] = counts["num_tokens"] / (rows * row_length)
+        self._done, self._seconds, self._waited = [], 0.0, 0.0
         return found
+
+
+def _is_count(name: str) -> bool:
+    return name.startswith("num_")
 
 
 def _begin(setup: Setup, checkpoints: Checkpoints) -> tuple[TrainState, Facts, bool]:

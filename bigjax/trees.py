@@ -48,7 +48,7 @@ def match_rules(tree: Any, *, rules: Rules, what: str) -> Any:
             if pattern.fullmatch(name):
                 return value
         raise UserError(
-            f"no {what} rule matches parameter {name!r}; add one, for example ('.*', ...) at the end"
+            f"no {what} rule matches parameter {name!r}; add one, such as ('.*', ...) at the end"
         )
 
     return map_named(first_match, tree)

@@ -35,9 +35,9 @@ _TYPE_OF = {
 _GENERIC = frozenset(news_names.GENERIC.split())
 
 _NUMBER = re.compile(r"([^#]*)#(\d+)-(\d+)(.*)")
-_VOWEL_SOUND = re.compile(r"[aeio]|8|11$|18$|hour|honest|heir|u(?!ni|k|s[aeiu]|ru|r?ani|gan|tah)", re.I)
-_NO_VOWEL_SOUND = re.compile(r"eu|one|once", re.I)
-_SENTENCE_ENDS = frozenset(('.', '"', "?", ")"))
+# What "a" becomes "an" before: "eighteen", "hour", but not "European", "one-off", "Ukrainian".
+_VOWEL_SOUND = re.compile(r"(?!eu|on(e|ce)|u[gkr]|uni|us)[aeiou]|8|1[18](?!\d)|hour", re.IGNORECASE)
+_SENTENCE_ENDS = frozenset((".", '"', "?", ")"))
 _AFTER_NO_COMMA = frozenset((",", ".", ";", ":", ")", "?"))
 
 
@@ -274,7 +274,7 @@ def _finish(draft: _Draft) -> tuple[list[str], list[str]]:
             continue
         if word == "," and mark == "^^":
             mark = ""
-        if word == "a" and _VOWEL_SOUND.match(following) and not _NO_VOWEL_SOUND.match(following):
+        if word == "a" and tag == "O" and _VOWEL_SOUND.match(following):
             word = "an"
         if mark == "^^":
             word = word.upper()

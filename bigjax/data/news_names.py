@@ -54,7 +54,7 @@ NAMES = {
     "given_place": """
         Chelsea Florence Sydney Charlotte Victoria Madison Orlando Dallas Milan Paris Nancy Sofia
         Adelaide Phoenix Santiago Austin Houston Carson Savannah Brooklyn Georgia Virginia
-        Carolina Jordan Israel Chad India Preston Lincoln Jackson Logan Tyler Lourdes Asia Dakota""",
+        Carolina Jordan Israel Chad India Preston Lincoln Jackson Logan Tyler Lourdes Dakota""",
     "surname": """
         Smith Johnson Williams Jones Davis Wilson Anderson Taylor Thompson Harris Robinson Walker
         Allen Wright Scott Adams Nelson Campbell Mitchell Roberts Phillips Evans Edwards Collins
@@ -107,12 +107,11 @@ NAMES = {
         Marsh Pool Rock Stern Bright Love Little Good Wise Noble Rich Small Cross Shepherd Fisher
         Hunter Page Knight Abbott Pope Cardinal Prior Parsons Chambers Waters Wells Bridges
         Brooks Woods Marks Mills Sands Waller Flowers Berry Cherry Peach Root Branch Bush Leaf
-        Reed Moss Heath Glass Steel Irons Cash Penny Gold Silver Diamond Pearl Ball Boot Cape
-        Coats Nutter Savage Hardy Blunt Quick Fast Early Child Bliss Hope May Grant Rose Mark
-        Drew Ford Lane Weeks Monday Noon Outlaw Judge Marshal Champion Victor Trainer Singer
-        Player Farmer Carver Archer Gardener Carpenter Mercer Barber Porter Potter Tanner Draper
-        Speaker Cannon Pistol Sargent Bellow Crisp Bean Curry Onions Pickles Salt Pepper
-        Drinkwater""",
+        Reed Moss Heath Glass Irons Cash Penny Gold Silver Diamond Pearl Ball Boot Cape Coats
+        Nutter Savage Hardy Blunt Quick Fast Early Child Bliss Hope May Grant Rose Mark Drew Ford
+        Lane Weeks Monday Noon Outlaw Judge Marshal Champion Victor Trainer Singer Player Farmer
+        Carver Archer Gardener Carpenter Mercer Barber Porter Potter Tanner Draper Speaker Cannon
+        Pistol Sargent Bellow Crisp Bean Curry Onions Pickles Salt Pepper Drinkwater""",
     "shared": """
         Lincoln Washington Houston Austin Santiago Sterling Florence Jackson Chelsea Preston
         Bolton Bradford Lancaster Hamilton Stafford Wellington Milan Charlotte Madison Orlando
@@ -177,10 +176,9 @@ NAMES = {
         Pretoria Tripoli Algiers Riyadh Amman Beirut Minsk Tbilisi Baku Taipei Dakar Accra""",
     "city_word": """
         Reading Bath Cork Nice Mobile Split Buffalo Phoenix Orange Hull Sale Bury Lens Tours
-        Flint Champions Deal Rugby Battle Ware March Eye Poole Wells Rye Crewe Goole Sandwich
-        Liberal Normal Hershey Beaver Falls_Church Boulder Sparks Corona Surprise Independence
-        Enterprise Concord Opportunity Bend Eureka Fountain Spa Male Apt Essen Worms Baden Singen
-        Hope Hurricane""",
+        Flint Champions Deal Rugby Ware March Eye Poole Wells Rye Crewe Goole Sandwich Liberal
+        Normal Hershey Beaver Falls_Church Boulder Sparks Corona Surprise Independence Enterprise
+        Concord Opportunity Bend Eureka Fountain Spa Male Apt Essen Worms Baden Singen Hope""",
     "country": """
         France Germany Spain Italy Portugal Belgium Switzerland Austria Poland Hungary Romania
         Bulgaria Serbia Croatia Slovenia Slovakia Greece Turkey Ukraine Belarus Russia Lithuania
@@ -254,11 +252,11 @@ NAMES = {
         Hewlett-Packard Caltex Bridgestone""",
     "firm_word": """
         Apple Target Shell Gap Visa Oracle Orange Amazon Sprint Subway Dove Delta Caterpillar
-        Progressive Alphabet Meta Snap Slack Zoom Square Stripe Boots Next Virgin Halfords Fox
-        United Chase Discover Block Match Box Dish Unity Circle Signet Crown Corona Puma Jaguar
-        Beyond Pilot Mars Tide Crest Galaxy Focus Cadence Sage Compass Monster Indeed Shift
-        Fortune Crocs Guess Gem Wish Bolt Wise Monument Ford Penguin Burberry Carnival Hertz
-        Dominion Southern Ball Public Sketchers Hess Key Twist Buzz Rover Mini Smart Seat Opal""",
+        Progressive Alphabet Meta Snap Slack Zoom Stripe Boots Next Virgin Halfords Fox Chase
+        Discover Block Match Box Dish Unity Circle Signet Corona Puma Jaguar Beyond Pilot Mars
+        Tide Crest Galaxy Focus Cadence Sage Compass Monster Indeed Shift Fortune Crocs Guess Gem
+        Wish Bolt Wise Monument Ford Penguin Burberry Carnival Hertz Dominion Southern Ball
+        Public Sketchers Hess Key Twist Buzz Rover Mini Smart Seat Opal""",
     "firm_key": """
         Arcadia Northgate Meridian Halcyon Calder Redwood Zenith Pinnacle Vantage Solaris Novatek
         Quantex Trident Orion Polaris Aurora Helios Titan Apollo Mercury Vertex Nexus Quantum
@@ -298,11 +296,11 @@ NAMES = {
         Climate_Panel Tsunami_Network Navy_Command Rivers_Trust Drought_Taskforce Fire_Brigade
         Highways_Agency""",
     "ministry": """
-        Finance Foreign Defence Interior Health Education Justice Agriculture Transport Energy
-        Labour Environment Culture Tourism Fisheries Housing Commerce Information""",
+        Finance Foreign Defence Interior Health Education Justice Agriculture Transport Labour
+        Environment Culture Tourism Fisheries Housing Commerce Information""",
     "party_key": """
         Labour Conservative Liberal Green Justice Reform Unity Progress Freedom Democratic
-        Republican Socialist Communist Nationalist Workers Peasant Farmers Pirate Centre Centrist
+        Republican Socialist Communist Nationalist Workers Peasant Farmers Pirate Centrist
         Patriotic People's Citizens Independence Renewal Solidarity Radical Christian_Democratic
         Moderate Popular Federalist Motherland Fatherland Equality Dignity Prosperity Rally
         Homeland Future Alternative New_Dawn Rainbow Monarchist Agrarian Populist Civic
@@ -341,9 +339,9 @@ NAMES = {
     "nickname": """
         Bulls Bears Lions Tigers Hawks Eagles Sharks Giants Rockets Kings Jets Wolves Panthers
         Cardinals Dolphins Raiders Warriors Pirates Rangers Stars Suns Spurs Stallions Comets
-        Blazers Hornets Falcons Knights Saints Rams Colts Blues Braves Mariners Thunder Storm
-        Titans Crusaders Bulldogs Barons Buccaneers Flames Senators Wild Penguins Heat Magic Jazz
-        Nets Nuggets""",
+        Blazers Hornets Falcons Knights Saints Rams Colts Blues Braves Mariners Thunder Titans
+        Crusaders Bulldogs Barons Buccaneers Flames Senators Wild Penguins Heat Magic Nets
+        Nuggets""",
     "club_name": """
         Arsenal Liverpool Celtic Barcelona Juventus Ajax Benfica Fulham Watford Sunderland
         Aston_Villa Tottenham Wimbledon Crystal_Palace Blackburn Wolverhampton Brentford Millwall
@@ -378,17 +376,30 @@ NAMES = {
         Panamanian Cuban Haitian Jamaican Colombian Venezuelan Ecuadorean Peruvian Bolivian
         Paraguayan Uruguayan Argentine Chilean Brazilian Dutch Czech Catalan Basque Kurdish
         Chechen Tibetan""",
+    "language": """
+        French German Spanish Italian Portuguese Polish Hungarian Romanian Bulgarian Serbian
+        Croatian Greek Turkish Ukrainian Russian Lithuanian Latvian Finnish Swedish Norwegian
+        Danish Irish English Welsh Albanian Maltese Somali Armenian Georgian Kazakh Uzbek Thai
+        Vietnamese Malay Indonesian Chinese Mongolian Japanese Dutch Czech Catalan Basque Kurdish
+        Tibetan Arabic Hebrew Latin Swahili Hindi Urdu Tamil Bengali Persian Yiddish Sanskrit
+        Zulu Yoruba Hausa Amharic Tagalog Quechua Gaelic Breton Esperanto Icelandic Korean
+        Afrikaans Xhosa""",
     "faith": """
         Muslim Catholic Hindu Buddhist Sikh Jewish Sunni Shi'ite Protestant Orthodox Methodist
         Baptist Lutheran Anglican Presbyterian Coptic Mormon Quaker Jain Sufi Calvinist Maronite
         Druze Pentecostal""",
-    "tourn_name": """
-        World_Cup Olympic_Games Champions_League Premier_League Bundesliga Davis_Cup Ryder_Cup
-        Tour_de_France Giro_d'Italia Super_Bowl Six_Nations Paralympics Grand_National Gold_Cup
-        Kentucky_Derby World_Series Stanley_Cup Copa_America Asian_Games Europa_League Fed_Cup
-        Pan_American_Games Boat_Race Masters Winter_Olympics Ashes_Series Confederations_Cup
-        Commonwealth_Games Solheim_Cup Tri-Nations Eredivisie Primera_Liga Vuelta_a_Espana
-        Breeders_Stakes Intertoto_Trophy All-Star_Game Heineken_Cup Currie_Cup""",
+    "meet_name": """
+        Olympic_Games Davis_Cup Ryder_Cup Tour_de_France Giro_d'Italia Paralympics Grand_National
+        Kentucky_Derby Asian_Games Fed_Cup Pan_American_Games Masters Winter_Olympics
+        Commonwealth_Games Solheim_Cup Vuelta_a_Espana Breeders_Stakes Milan-San_Remo
+        Roland_Garros Tour_of_Flanders Diamond_League Goodwill_Games Universiade Hopman_Cup
+        Golden_Gala Presidents_Cup Dakar_Rally Mille_Miglia Indy_500 Iditarod Maccabiah""",
+    "cup_name": """
+        World_Cup Champions_League Premier_League Bundesliga Europa_League Gold_Cup Copa_America
+        Confederations_Cup Eredivisie Primera_Liga Intertoto_Trophy Coppa_Italia FA_Cup DFB-Pokal
+        Copa_Libertadores Serie_A Super_Cup Currie_Cup Copa_del_Rey Ligue_Un Allsvenskan
+        Eliteserien J-League Sudamericana Recopa Charity_Shield Cup_Winners'_Trophy
+        Anglo-Italian_Shield Ekstraklasa Superliga Nehru_Cup King's_Trophy""",
     "war_name": """
         Cold_War Gulf_War Vietnam_War Korean_War Boer_War Crimean_War Renaissance Reformation
         Industrial_Revolution Enlightenment Great_Depression Six-Day_War Holocaust
@@ -428,11 +439,11 @@ NAMES = {
         Seventh Ancient Reluctant Blue Cruel Tender Falling Unfinished Immortal Accidental
         Perfect Impossible Careless Shining Faithful Crooked Narrow""",
     "work_noun": """
-        River Garden Mirror Window Bridge Harvest Orchard Lighthouse Letters Daughters Promise
-        Journey Shadow Echoes Harbour Winter Kingdom Stranger Clockmaker Piano Sparrow
-        Nightingale Labyrinth Carousel Lantern Cathedral Passengers Horizon Umbrella Violin
-        Staircase Ghosts Soldier Thief Librarian Wedding Symphony Tides Ashes Meadow Compass
-        Riddle Testament Oath Emperor Machine Portrait Sonata Vineyard Inheritance""",
+        River Garden Mirror Window Harvest Orchard Lighthouse Letters Daughters Promise Journey
+        Shadow Echoes Harbour Winter Kingdom Stranger Clockmaker Piano Sparrow Nightingale
+        Labyrinth Carousel Lantern Cathedral Passengers Horizon Umbrella Violin Staircase Ghosts
+        Soldier Thief Librarian Wedding Tides Ashes Meadow Compass Riddle Testament Oath Emperor
+        Machine Portrait Sonata Vineyard Inheritance""",
     "work_name": """
         Hamlet Macbeth Othello Carmen Tosca Aida La_Boheme Don_Giovanni Faust Nabucco Ulysses
         Dracula Middlemarch Frankenstein Don_Quixote War_and_Peace Les_Miserables Casablanca
@@ -442,14 +453,24 @@ NAMES = {
         Thriller Imagine Yesterday Graceland Nevermind""",
 }
 
-# Words that do not identify a name: names may share them and still lie in different splits.
+# Words that do not identify a name, among them all that the rules of an entity spell out: names may
+# share them and still lie in different splits. No name of one word is here.
 GENERIC = """
-    african agency al american and authority ben black bureau city commission council court
-    cup da daily day de del democratic den department der des di du east el european force
-    forest games grand great gulf house international islands la las le league les los
-    national new news north of office people's post red republic river royal saint san santa
-    santo saudi sea south st star the times union united van von war wars west white world
-    world's
+    & 's accords act aerospace african ag agency airlines airport al alliance and annals arena
+    athletic authority avenue award ballet bank battle ben biennale book bridge brothers bureau
+    capital centre chemicals children city classic co coliseum commission convention corp council
+    county court crown cup cyclone da daily de del den department der des di district du dynamo
+    east el electronics elementary energy european exchange fair fc festival film foods force
+    foundation front fund gallery games general goodbye grammar grand great ground group gulf
+    high highway holdings hospital house hurricane inc industries institute insurance
+    international islands jazz journal la lake las le league les logistics los ltd marathon medal
+    media memorial ministry motors mount museum national new news newswire north nv observatory
+    of office open opera orchestra partners party patrol petroleum pharmaceuticals philharmonic
+    playhouse plc police post press prix prize quartet republic research resources road robotics
+    rovers royal saint san santa santo savings school sea semiconductors sheriff siege software
+    south square st stadium state steel stock storm street symphony systems technologies
+    technology telecom the treaty trophy tropical trust typhoon union united university van von
+    war wars west world world's ,
     """
 
 ENTITIES = {
@@ -462,8 +483,8 @@ ENTITIES = {
         city capital_city land_name the_land_name province the_river the_sea the_range mount lake
         street airport venue county the_bridge""",
     "MISC": """
-        nationality religion the_tourn the_pact the_war the_fest holiday the_prize work old_work
-        scripture storm gadget probe""",
+        nationality tongue religion the_tourn the_cup the_pact the_war the_fest holiday the_prize
+        work old_work scripture storm gadget probe""",
 }
 
 WORDS = {
@@ -538,7 +559,7 @@ WORDS = {
         malaria measles influenza diabetes asthma cholera tuberculosis polio dementia arthritis
         breast_cancer heart_disease""",
     "sky": "rain snow hail fog frost sleet sunshine drizzle thunder wind",
-    "forecaster": "forecaster meteorologist rescue_worker farmer fisherman hydrologist climber pilot",
+    "forecaster": "forecaster meteorologist rescue_worker farmer fisherman hydrologist climber",
     "compass": "north south east west north-east north-west south-east south-west",
     "northern": "northern southern eastern western central north-eastern south-western",
 }
@@ -768,15 +789,19 @@ RULES = {
         $shared Bridge""",
     # --- the rest: nationalities, faiths, events, works, things with a name -----------------------
     "nationality": "$nat",
+    "tongue": "$language",
     "religion": "$faith",
     "the_tourn": """
-        6 | $tourn_name
+        6 | $meet_name
         2 | $nat Open
         2 | $nat Grand Prix
         1 | $city_plain Marathon
+        1 | $firm_name Classic""",
+    "the_cup": """
+        5 | $cup_name
         1 | $surname Cup
         1 | $surname Trophy
-        1 | $firm_name Classic""",
+        1 | $nat Cup""",
     "the_pact": """
         2 | Treaty of $city_plain
         2 | $city_plain Accords
@@ -1008,7 +1033,7 @@ RULES = {
         border guards in $place stopped a bus that carried #20-60 $nationality workers
         the $nationality opposition wants $minister $xlast to resign over the sale of $firm
         $pol will address $abody in $city on the rights of the $nationality minority
-        $person , born in $city to a $nationality mother , speaks fluent $nationality
+        $person , born in $city to a $nationality mother , speaks fluent $tongue
         at #35-79 , $person is the youngest member that $aparty has sent to $abody
         the widow of $man laid flowers at his grave in $city
         $thousands people signed a petition against the road from $city to $city
@@ -1125,7 +1150,7 @@ RULES = {
         oil from the $the_sea pushed output at $firm to a record
         $exec said the $maker would not cut jobs in $city
         small shops in $city have lost trade to $xfirm
-        the yen rose against the dollar after $abody spoke of a rate rise
+        the yen rose against the dollar after the $the_bank spoke of a rate rise
         $person:1 left $xfirm to start $firm with $person , whom $last:1 had met at $auniv
         $land lowered the tax on $goods from $land to #2-20 percent
         at #24-45 , $person became the youngest $boss $xfirm has had
@@ -1211,7 +1236,7 @@ RULES = {
         1 | $athlete $person
         1 | #17-38-year-old $person""",
     "sport": """
-        $club beat $club $goals in the $the_tourn $time
+        $club beat $club $goals in the $the_cup $time
         $player scored twice as $club beat $club $goals at home
         $club drew $draw with $club $in $time
         $champ won the #100-800 metres in $sprinttime seconds
@@ -1241,7 +1266,7 @@ RULES = {
         $champ leads $champ by #2-40 seconds after the $nth stage from $city to $city
         $player made a debut for $club against $club $time
         goals by $person and $person gave $club a $goals win over $club
-        $person saved a late shot from $person to keep $club in the $the_tourn
+        $person saved a late shot from $person to keep $club in the $the_cup
         $champ hopes to fight $champ for the world title in $city
         $player has scored #10-40 goals for $club this season
         $person led all scorers with #20-48 points as $franchise beat $franchise $points
@@ -1254,7 +1279,7 @@ RULES = {
         $player agreed a #2-5-year deal with $club $time
         $club full back $xlast has a hamstring strain and may not face $club
         $champ failed a drug test at the $the_tourn and was sent home to $land
-        victory over $club took $club into the last eight of the $the_tourn
+        victory over $club took $club into the last eight of the $the_cup
         $person beat $person on points over 12 rounds in $city
         $champ rode a strong race to win the stage to $city
         $club play their home games at $venue in $city
@@ -1277,11 +1302,11 @@ RULES = {
         $woman:1 won the $the_tourn in her home city of $city with her coach , $person
         $man:1 of $club said he would fly to $city to see a doctor about his knee
         $player was born in $city but will play for $land
-        $agency banned $club from the $the_tourn over unpaid wages
+        $agency banned $club from the $the_cup over unpaid wages
         $champ became the first man from $land to win the $the_tourn
         $champ came home third , $decimal seconds behind $champ
         $club came from behind to beat $club $goals with a goal by $person
-        $the_tourn winners $club were held $draw by $club
+        $the_cup winners $club were held $draw by $club
         $player will join $club when a deal with $club runs out in $month""",
     "sport_headline": """
         $club $goals $club
@@ -1290,9 +1315,9 @@ RULES = {
         $champ wins $the_tourn
         Tennis - $person beats $person in $city
         Soccer - $club coach $person quits
-        $club through to $the_tourn final
+        $club through to $the_cup final
         Cycling - $person leads in $province
-        $nationality squad for $the_tourn
+        $nationality squad for $the_cup
         Athletics - $person sets record in $city
         Basketball - $franchise $points $franchise
         Young star rises for $club
@@ -1319,7 +1344,7 @@ RULES = {
         in a mark of how fast the game may change
         as hope of a title rose in $city
         on a field still white with frost
-        with a place in the $the_tourn at stake
+        with a place in the record books at stake
         despite the best efforts of $player
         according to the new coach , $person
         though few will read much into it
@@ -1344,7 +1369,7 @@ RULES = {
         $star died in $city $time at the age of #60-99 , $apaper said
         the $the_orchestra will perform $piece in $city under $person
         the $the_museum in $city has bought a portrait of $person by $star
-        $opus was written in $nationality and has been read in #12-40 countries
+        $opus was written in $tongue and has been read in #12-40 countries
         $star sang $piece to a full house in $city
         a lost letter from $person to $person was sold for $money in $city
         the $the_fest will open with $opus , the first $art by $star
@@ -1356,7 +1381,7 @@ RULES = {
         $star turned down the $the_prize in protest at the price of tickets
         in $city , families marked $holiday with songs and fresh bread
         $star has sold $thousands copies of $opus in $land alone
-        a copy of the $scripture in $nationality was found in a church in $city
+        a copy of the $scripture in $tongue was found in a church in $city
         $star will tour $land and $land with songs from $piece
         the director $person shot $piece on a hill near $city
         $opus , a $art about the $the_war , took #2-40 years to write
@@ -1377,7 +1402,7 @@ RULES = {
         visitors to $city can see the house of $person:1 , where $last:1 wrote $opus
         $star said that $opus was based on the life of $person
         the $the_orchestra named $person , a $nationality $artist , as its head
-        for the role $man:1 learned $nationality and spent a winter in $city
+        for the role $man:1 learned $tongue and spent a winter in $city
         her $art $opus made $woman:1 famous in $land
         the manuscript of $opus went to $auniv after the death of $person
         on $holiday the $religion people of $city light lamps by the water
@@ -1392,18 +1417,18 @@ RULES = {
         $star designed the costumes for $piece , which has its premiere in $city
         an early recording of $piece by $star turned up in a barn in $province
         the $religion festival draws $thousands pilgrims to $city each $month
-        $star reads the $scripture in $nationality every day
+        $star reads the $scripture in $tongue every day
         the $the_museum closed its doors $time for want of money
         tickets for $piece at the $the_museum sold out in #12-40 minutes
         $star called $star the best $artist of the age
-        $star was fluent in $nationality and wrote a book on $city
+        $star was fluent in $tongue and wrote a book on $city
         a bronze of $person will stand on $street
         $star sold the rights to $opus to $firm for $money
         for $person , the $artist , $city was home
         $piece has been banned in $land since #1960-2005
         the library of $auniv holds the papers of $star
         $star and the $the_orchestra recorded $piece in $city
-        the poems were put into $nationality by $person
+        the poems were put into $tongue by $person
         $star has not been seen since the $the_fest in $month
         $opus took $money in its first week in $land
         the $the_fund gave $star a grant to finish $opus""",
@@ -1728,7 +1753,7 @@ RULES = {
         $expert told a meeting in $city that the data from the $probe were sound
         fewer than #20-900 of the $species are left in $place
         $person and $person , both of $auniv , share the $the_prize
-        a stone with $nationality writing was dug up near $city by $person
+        a stone with $tongue writing was dug up near $city by $person
         $expert , #30-79 , was the first $scholar from $land to win the $the_prize
         children in $city eat more fish than those in $city , $expert found
         the $probe flew within #20-900 km of the comet $time
@@ -1743,7 +1768,7 @@ RULES = {
         the bones were sent to $expert for dating
         water from the $the_river carries $ill to $city
         a fund set up by $person will pay for $many trees in $province
-        $expert taught a parrot #20-90 words of $nationality
+        $expert taught a parrot #20-90 words of $tongue
         the age of the $species was put at #20-200 years by $expert
         a grant from $abody let $expert sail to the $the_sea
         $agency_craft put $person , a $nationality pilot , in charge of the $probe
@@ -1858,7 +1883,7 @@ RULES = {
         1 | Born on this day : $artist $person , #1800-1950
         1 | Flight from $city to $city : $ #90-900 ; from $city to $city : $ #90-900""",
     "roundup": """
-        4 | Results from the $the_tourn $time : $five_matches .
+        4 | Results from the $the_cup $time : $five_matches .
         2 | Standings : $table_line ; $table_line ; $table_line ; $table_line ; $table_line .
         2 | Final placings : 1. $rank_line 2. $rank_line 3. $rank_line 4. $rank_line 5. $rank_line
         2 | Among the guests were $person_list , $person_list , $person_list and $person_list .

@@ -29,7 +29,7 @@ class Packing(NamedTuple):
     """Rows of places; a place is (length, rank among the examples of that length).
 
     row_offsets: int64 (num_rows + 1,), the places of row r are `row_offsets[r]:row_offsets[r + 1]`.
-    place: int64 (num_examples,), for each place a position in the list of examples sorted by length.
+    place: int64 (num_examples,), for each place a position among the examples sorted by length.
     lengths: int32 (num_examples,), the length of each example.
     row_length: tokens in a row.
     """
@@ -60,7 +60,7 @@ def plan(lengths: np.ndarray, *, row_length: int) -> Packing:
     lengths = np.asarray(lengths, np.int32)
     if not len(lengths):
         raise UserError("no examples to pack: the data set is empty")
-    assert 0 < lengths.min() and lengths.max() <= row_length, (lengths.min(), lengths.max())
+    assert lengths.min() > 0 and lengths.max() <= row_length, (lengths.min(), lengths.max())
 
     counts = np.bincount(lengths, minlength=row_length + 1).astype(np.int64)
     num_blocks = max(1, len(lengths) // BLOCK_SIZE)
@@ -88,7 +88,11 @@ def epochs(packing: Packing, *, seed: int) -> Callable[[np.ndarray], list[np.nda
 
     Returns:
       A pure function from row numbers (n,) to n arrays of example ids.
+    Raises:
+      UserError: a negative seed.
     """
+    if seed < 0:
+        raise UserError(f"seed={seed}: expected 0 or more")
 
     @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
     def deal(epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +138,7 @@ def _sort_by_length(lengths: np.ndarray, *, ties: np.random.Philox) -> np.ndarra
 
 
 def _argsort(keys: np.ndarray) -> np.ndarray:
-    """A stable argsort of nearly distinct keys: the fast sort, unless a tie leaves its order open."""
+    """A stable argsort of nearly distinct keys: the fast sort, unless a tie leaves it undecided."""
     order = np.argsort(keys)
     found = keys[order]
     return np.argsort(keys, kind="stable") if (found[1:] == found[:-1]).any() else order

