@@ -112,19 +112,19 @@ class Terminal:
             self._bar.write(line)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
-        groups: dict[str, list[str]] = {}
-        for name, value in scalars.items():
-            group, _, key = name.rpartition("/")
-            if key in SHOWN:
-                label, form = SHOWN[key]
-                groups.setdefault(group, []).append(f"{label} {form.format(float(value))}")
-        for group, parts in groups.items():
+        groups = dict.fromkeys(name.rpartition("/")[0] for name in scalars)
+        for group in groups:
+            parts = [
+                f"{label} {float(scalars[f'{group}/{key}']):{form}}"
+                for key, (label, form) in SHOWN.items()
+                if f"{group}/{key}" in scalars
+            ]
             if group == "train" and not self._bar.disable:
-                self._bar.set_postfix_str(", ".join(parts[:2]), refresh=False)
+                self._bar.set_postfix_str(", ".join(parts[:3]), refresh=False)
                 continue
-            left = f"  {self._time_left(step)} left" if group == "train" else ""
-            self.say(f"step {step:>{len(str(self._total))}}/{self._total}  {group}  "
-                     + "  ".join(parts) + left)  # fmt: skip
+            left = [f"{self._time_left(step)} left"] if group == "train" else []
+            place = f"step {step:>{len(str(self._total))}}/{self._total}"
+            self.say("  ".join([place, f"{group:<5}", *parts, *left]))
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -138,16 +138,16 @@ class Terminal:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
-# What a line of the terminal shows of the scalars, and how.
+# What a line of the terminal shows of the scalars, in this order, and how.
 SHOWN = {
-    "loss": ("loss", "{:.4f}"),
-    "entity_f1": ("F1", "{:.4f}"),
-    "entity_precision": ("precision", "{:.4f}"),
-    "entity_recall": ("recall", "{:.4f}"),
-    "accuracy": ("accuracy", "{:.4f}"),
-    "sentences_per_second": ("sentences/s", "{:.0f}"),
-    "tokens_per_second": ("tokens/s", "{:.0f}"),
-    "images_per_second": ("images/s", "{:.0f}"),
+    "loss": ("loss", ".4f"),
+    "entity_f1": ("F1", ".4f"),
+    "entity_precision": ("precision", ".4f"),
+    "entity_recall": ("recall", ".4f"),
+    "accuracy": ("accuracy", ".4f"),
+    "sentences_per_second": ("sentences/s", ".0f"),
+    "tokens_per_second": ("tokens/s", ".0f"),
+    "images_per_second": ("images/s", ".0f"),
 }
 
 

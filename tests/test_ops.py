@@ -94,8 +94,8 @@ def test_layer_norm_equals_the_formula_far_from_zero_too(offset):
     wide = x.astype(np.float64)
     centred = wide - wide.mean(-1, keepdims=True)
     expected = centred / wide.std(-1, keepdims=True) * params["scale"] + params["bias"]
-    # At 1000 the float32 mean itself is off by up to half a unit in the last place, 3e-5.
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE if offset == 0 else 2e-4)
+    # At 1000 a sum in float32 leaves the mean off by 1e-4; E[x^2] - E[x]^2 would be off by 1e-1.
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE if offset == 0 else 1e-3)
 
 
 def test_gelu_is_x_times_the_normal_distribution_function():
@@ -112,7 +112,7 @@ def test_embed_takes_rows_and_gives_their_gradient_to_them():
     np.testing.assert_array_equal(gradient[:, 0], [1, 1, 0, 2, 0])
 
 
-# --- dropout ---------------------------------------------------------------------------------------
+# --- dropout --------------------------------------------------------------------------------------
 
 
 def dropout(*, seed: int = 7, rows=None) -> ops.Dropout:

@@ -13,6 +13,7 @@ that stands for its government is LOC, for its team ORG; nationalities, events a
 
 import collections
 import functools
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from bigjax.data import news_names
 from bigjax.data.sentences import Sentences
 from bigjax.errors import UserError
+from bigjax.metrics import spans
 
 TYPES = tuple(news_names.ENTITIES)
 
@@ -57,8 +59,7 @@ _Production = tuple[str | _Symbol | _Number, ...]
 
 
 class _Draft(NamedTuple):
-    """One sentence being written: words and tags grow; `chosen` keeps what may come again, or
-    must not."""
+    """A sentence being written; `chosen` keeps what is to come again, or must not."""
 
     random: Callable[[], float]
     words: list[str]
@@ -87,9 +88,7 @@ def read(
     sizes = {"train": num_train, "dev": num_dev, "test": num_test}
     for split, size in sizes.items():
         if size < 0:
-            raise UserError(
-                f"news corpus: num_{split} is {size}; expected a number of sentences, 0 or more"
-            )
+            raise UserError(f"news corpus: num_{split} is {size}; expected 0 sentences or more")
     if not 0 <= label_noise <= 1:
         raise UserError(
             f"news corpus: label_noise is {label_noise}; expected the share of training entities to"
@@ -110,7 +109,7 @@ def read(
 
 def name_pool(name: str) -> str:
     """The split a name belongs to. Names that share a telling word lie in the same split."""
-    return _pools()[_family(_telling_words(name)[0], parents=_families())]
+    return _pools()[_telling_words(name)[0]]
 
 
 # --- the grammar of one split ---------------------------------------------------------------------
@@ -120,11 +119,10 @@ def name_pool(name: str) -> str:
 def _grammar(split: str) -> dict[str, tuple[_Production, ...]]:
     """For each symbol its productions in `split`; a production of weight n is there n times."""
     grammar = {}
-    for symbol, names in news_names.NAMES.items():
-        spaced = (name.replace("_", " ") for name in names.split())
-        kept = tuple(tuple(name.split()) for name in spaced if name_pool(name) == split)
-        assert kept, f"no {symbol} left for {split}"
-        grammar[symbol] = kept
+    for symbol in news_names.NAMES:
+        kept = (name for name in _names(symbol) if name_pool(name) == split)
+        grammar[symbol] = tuple(tuple(name.split()) for name in kept)
+        assert grammar[symbol], f"no {symbol} left for {split}"
     for symbol, words in news_names.WORDS.items():
         grammar[symbol] = tuple(tuple(word.split("_")) for word in words.split())
     rules = dict(news_names.RULES)
@@ -135,18 +133,12 @@ def _grammar(split: str) -> dict[str, tuple[_Production, ...]]:
     for symbol, text in rules.items():
         lines = [line.strip() for line in text.strip().splitlines()]
         if symbol in templates and split == "train":
-            lines = [
-                line
-                for number, line in enumerate(lines)
-                if number % _HELD_OUT_EVERY != _HELD_OUT_FROM
-            ]
-        grammar[symbol] = tuple(
-            production for line in lines for production in _parse_productions(line)
-        )
+            del lines[_HELD_OUT_FROM::_HELD_OUT_EVERY]
+        grammar[symbol] = tuple(production for line in lines for production in _parse(line))
     return grammar
 
 
-def _parse_productions(line: str) -> list[_Production]:
+def _parse(line: str) -> list[_Production]:
     weight, bar, body = line.partition(" | ")
     if not bar:
         weight, body = "1", line
@@ -165,43 +157,33 @@ def _parse_token(token: str) -> str | _Symbol | _Number:
 
 
 @functools.cache
-def _families() -> dict[str, str]:
-    """Union-find over the telling words of all names: each word's parent, a root being its own."""
-    parents = {}
-    for names in news_names.NAMES.values():
-        for name in names.split():
-            first, *others = _telling_words(name.replace("_", " "))
-            for other in (first, *others):
-                roots = {_family(word, parents=parents) for word in (first, other)}
-                parents.update(dict.fromkeys(roots, min(roots)))
-    return parents
-
-
-@functools.cache
 def _pools() -> dict[str, str]:
-    """The split of each family of names, dealt by the highest-averages rule (D'Hondt), so that
-    every list is parted in the same shares and neighbours in a list go different ways."""
-    parents = _families()
-    pools = {}
+    """The split of each telling word, one for all words that names join, directly or in a chain.
+
+    They are dealt by the highest-averages rule (D'Hondt), so that every list of names is parted in
+    the same shares and neighbours in a list go different ways.
+    """
+    lists = [_names(symbol) for symbol in news_names.NAMES]
+    family: dict[str, set[str]] = {}
+    for name in itertools.chain(*lists):
+        words = _telling_words(name)
+        joined = set(words).union(*(family.get(word, ()) for word in words))
+        family.update(dict.fromkeys(joined, joined))
+    pools: dict[str, str] = {}
     # Short lists first: they have the least room to make up for what another list has dealt.
-    for names in sorted(news_names.NAMES.values(), key=len):
-        families = dict.fromkeys(
-            _family(_telling_words(name.replace("_", " "))[0], parents=parents)
-            for name in names.split()
-        )
-        dealt = collections.Counter(pools[family] for family in families if family in pools)
-        for family in families:
-            if family not in pools:
+    for names in sorted(lists, key=len):
+        heads = dict.fromkeys(min(family[_telling_words(name)[0]]) for name in names)
+        dealt = collections.Counter(pools[head] for head in heads if head in pools)
+        for head in heads:
+            if head not in pools:
                 split = min(_SHARES, key=lambda split: (dealt[split] + 1) / _SHARES[split])
-                pools[family] = split
+                pools.update(dict.fromkeys(family[head], split))
                 dealt[split] += 1
     return pools
 
 
-def _family(word: str, *, parents: dict[str, str]) -> str:
-    while parents.setdefault(word, word) != word:
-        word = parents[word]
-    return word
+def _names(symbol: str) -> list[str]:
+    return [name.replace("_", " ") for name in news_names.NAMES[symbol].split()]
 
 
 def _telling_words(name: str) -> list[str]:
@@ -217,33 +199,28 @@ def _write(*, seed: int, split: str, index: int) -> tuple[list[str], list[str]]:
     # Of `random`, only seeding from a string and `random()` are promised to stay the same in every
     # version of Python, so nothing else of it is used.
     draft = _Draft(random.Random(f"{seed}/{split}/{index}").random, [], [], {})
-    _expand("sentence", slot="", inside=False, grammar=_grammar(split), draft=draft)
+    _expand("sentence", slot="", grammar=_grammar(split), draft=draft)
     return _finish(draft)
 
 
-def _expand(symbol: str, *, slot: str, inside: bool, grammar: dict, draft: _Draft) -> None:
-    """Append an expansion of `symbol`; `inside` tells that an entity has been opened around it."""
-    entity = None if inside else _TYPE_OF.get(symbol)
+def _expand(symbol: str, *, slot: str, grammar: dict, draft: _Draft) -> None:
     start = len(draft.words)
     for item in _choose(symbol, slot=slot, options=grammar[symbol], draft=draft):
-        if isinstance(item, str):
-            draft.words.append(item)
-            draft.tags.append("O")
-        elif isinstance(item, _Symbol):
-            _expand(
-                item.name,
-                slot=item.slot or slot,
-                inside=inside or entity is not None,
-                grammar=grammar,
-                draft=draft,
-            )
-        else:
+        if isinstance(item, _Symbol):
+            _expand(item.name, slot=item.slot or slot, grammar=grammar, draft=draft)
+            continue
+        if isinstance(item, _Number):
             value = item.low + int(draft.random() * (item.high - item.low + 1))
-            draft.words.append(f"{item.before}{value}{item.after}")
-            draft.tags.append("O")
-    if entity:
-        num_more = len(draft.words) - start - 1
-        draft.tags[start:] = [f"B-{entity}"] + [f"I-{entity}"] * num_more
+            item = f"{item.before}{value}{item.after}"
+        draft.words.append(item)
+        draft.tags.append("O")
+    if symbol in _TYPE_OF:
+        # Over the tags of any entity inside: of nested entities the outermost counts.
+        draft.tags[start:] = _tags_of(_TYPE_OF[symbol], length=len(draft.words) - start)
+
+
+def _tags_of(kind: str, *, length: int) -> list[str]:
+    return [f"B-{kind}"] + [f"I-{kind}"] * (length - 1)
 
 
 def _choose(symbol: str, *, slot: str, options: tuple, draft: _Draft) -> _Production:
@@ -296,11 +273,11 @@ def _finish(draft: _Draft) -> tuple[list[str], list[str]]:
 
 def _corrupt(tags: list[str], *, draw: Callable[[], float], share: float) -> list[str]:
     """`tags` with each entity corrupted with probability `share`."""
-    spans = _spans(tags)
+    entities = spans(tags)
     noisy = ["O"] * len(tags)
     floor = 0
-    for number, (start, end, kind) in enumerate(spans):
-        ceiling = spans[number + 1][0] if number + 1 < len(spans) else len(tags)
+    ceilings = [*(start for start, _, _ in entities[1:]), len(tags)]
+    for (start, end, kind), ceiling in zip(entities, ceilings):
         # Always three draws, so that the stream does not depend on the share.
         corrupted, manner, which = draw() < share, draw(), draw()
         if corrupted and manner < 1 / 3:
@@ -316,18 +293,6 @@ def _corrupt(tags: list[str], *, draw: Callable[[], float], share: float) -> lis
             else:
                 others = [other for other in TYPES if other != kind]
                 kind = others[int(which * len(others))]
-        noisy[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
+        noisy[start:end] = _tags_of(kind, length=end - start)
         floor = end
     return noisy
-
-
-def _spans(tags: list[str]) -> list[tuple[int, int, str]]:
-    """The entities of well-formed IOB2 `tags` as (start, end, type)."""
-    spans = []
-    for index, tag in enumerate(tags):
-        if tag.startswith("B-"):
-            spans.append((index, index + 1, tag[2:]))
-        elif tag.startswith("I-"):
-            start, _, kind = spans[-1]
-            spans[-1] = (start, index + 1, kind)
-    return spans

@@ -267,7 +267,8 @@ def _learn_pieces(word_counts: Mapping[str, int], *, num_pieces: int) -> list[st
                 changed |= {gone, new}
         del pairs[pair]
         for other in changed - {pair}:
-            heapq.heappush(queue, (-pairs[other], other))
+            if pairs[other]:
+                heapq.heappush(queue, (-pairs[other], other))
     return list(learnt)
 
 

@@ -35,13 +35,13 @@ def tag_names(splits: Sequence[Sentences]) -> list[str]:
     found = {tag for sentences in splits for tags in sentences.tags for tag in set(tags)}
     if not has_spans(found):
         return sorted(found)
-    types = sorted({tag[2:] for tag in found if tag != "O"})
-    return ["O"] + [f"{prefix}-{kind}" for kind in types for prefix in "BI"]
+    kinds = sorted({tag[1:] for tag in found if tag != "O"})  # "-PER"; "" where types are unnamed
+    return ["O"] + [prefix + kind for kind in kinds for prefix in "BI"]
 
 
 def has_spans(tags: Sequence[str] | set[str]) -> bool:
     """Whether the tags mark spans (IOB2), and not one class a word (POS)."""
-    return all(tag == "O" or tag[:2] in ("B-", "I-") for tag in tags)
+    return all(tag in ("O", "B", "I") or tag[:2] in ("B-", "I-") for tag in tags)
 
 
 def headline(tags: Sequence[str]) -> tuple[str, ...]:
@@ -114,7 +114,9 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 )
             )
         if has_spans(tags):
-            kinds = Counter(tag[2:] for found in split.sentences.tags for tag in found if tag[0] == "B")
+            kinds = Counter(
+                tag[2:] for found in split.sentences.tags for tag in found if tag[0] == "B"
+            )
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
             rows.append((f"{name}: entities", counts or "none"))
     return rows
@@ -153,8 +155,9 @@ def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _word_confusion(
     gold: np.ndarray, predicted: np.ndarray, *, tags: Sequence[str]
 ) -> dict[str, Any]:
-    kinds = ["O", *sorted({tag[2:] for tag in tags if tag != "O"})]
-    kind_of = np.array([kinds.index(tag[2:] or "O") for tag in tags])
+    names = ["O" if tag == "O" else tag[2:] or "_" for tag in tags]
+    kinds = list(dict.fromkeys(names))
+    kind_of = np.array([kinds.index(name) for name in names])
     return _confusion(kinds, gold=kind_of[gold], predicted=kind_of[predicted])
 
 
