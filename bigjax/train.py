@@ -99,8 +99,8 @@ def _loop(
     writer: Writers,
     terminal: Terminal,
 ) -> tuple[TrainState, Facts]:
-    """The order is the contract of exact resume: evaluate the old state, save it, and only then take
-    batch `step`, update and log. `state.step` is the number of updates done and of the next batch."""
+    """The order is the contract of exact resume: evaluate the old state, save it, and only then
+    take batch `step`, update and log. `state.step` is the number of the next batch."""
     config, task, mesh = setup.config, setup.task, setup.mesh
     every, start, total = _cadence(setup), int(state.step), setup.total_steps
     batches = Prefetch(
@@ -238,9 +238,7 @@ def _finish(
     )
     for split in scores:
         if split != "dev":  # dev's are there, at their own step
-            writer.write_scalars(
-                step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")}
-            )
+            writer.write_scalars(step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")})
     writer.flush()
     path = report.write(workdir)
     shown = ", ".join(f"{name} {flat[name]:.4f}" for name in _headline(setup, flat))

@@ -14,9 +14,7 @@ from bigjax.errors import UserError
 from bigjax.task import Batch, Dataset
 
 
-def batch_rows(
-    *, examples: int | None, rows: int | None, num_examples: int, num_rows: int
-) -> int:
+def batch_rows(*, examples: int | None, rows: int | None, num_examples: int, num_rows: int) -> int:
     """Rows of a global batch, from `batch.rows`, or from `batch.examples`: the rows that hold about
     that many examples of this data set. The number of devices has no part in it.
 

@@ -25,5 +25,6 @@ class Sentences(NamedTuple):
         """sha256 (hex) of the content: words and tags in order, not the path."""
         digest = hashlib.sha256()
         for words, tags in zip(self.words, self.tags, strict=True):
-            digest.update("\x1f".join(words).encode() + b"\x1e" + "\x1f".join(tags).encode() + b"\n")
+            line = "\x1f".join(words) + "\x1e" + "\x1f".join(tags) + "\n"
+            digest.update(line.encode())
         return digest.hexdigest()

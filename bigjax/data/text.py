@@ -65,9 +65,7 @@ def load_tokenizer(folder: str) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def train_wordpiece(
-    sentences: Iterable[Sequence[str]], *, vocab_size: int
-) -> tokenizers.Tokenizer:
+def train_wordpiece(sentences: Iterable[Sequence[str]], *, vocab_size: int) -> tokenizers.Tokenizer:
     """A cased WordPiece tokenizer of at most `vocab_size` entries, learnt from the words of the
     training split.
 

@@ -92,9 +92,7 @@ class Encoder(nn.Module):
           dropout: the random bits of this call; `ops.NO_DROPOUT` to evaluate.
         """
         sizes, compute = self.sizes, self.compute
-        embed = functools.partial(
-            ops.Embed, features=sizes.hidden_size, init_std=0.02
-        )
+        embed = functools.partial(ops.Embed, features=sizes.hidden_size, init_std=0.02)
         x_BLD = embed(sizes.vocab_size, name="word")(tokens_BL)
         x_BLD += embed(sizes.max_positions, name="position")(positions_BL + sizes.position_offset)
         if sizes.num_token_types:

@@ -47,7 +47,10 @@ def _bert_names(layer: str = r"encoder\.layer\.(\d+)") -> tuple[tuple[str, str],
         "embeddings.LayerNorm": "norm",
     }
     return (
-        *((rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours) for theirs, ours in inside.items()),
+        *(
+            (rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours)
+            for theirs, ours in inside.items()
+        ),
         *((re.escape(theirs), ours) for theirs, ours in outside.items()),
     )
 
@@ -65,7 +68,10 @@ def _distilbert_names() -> tuple[tuple[str, str], ...]:
     }
     layer = r"transformer\.layer\.(\d+)"
     return (
-        *((rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours) for theirs, ours in inside.items()),
+        *(
+            (rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours)
+            for theirs, ours in inside.items()
+        ),
         *_bert_names()[-4:],
     )
 
@@ -75,7 +81,8 @@ FAMILIES = {
     "electra": Family("electra.", 0, _bert_names()),
     "distilbert": Family("distilbert.", 0, _distilbert_names()),
     **{
-        name: Family("roberta.", 2, _bert_names()) for name in ("roberta", "xlm-roberta", "camembert")
+        name: Family("roberta.", 2, _bert_names())
+        for name in ("roberta", "xlm-roberta", "camembert")
     },
 }
 
@@ -206,7 +213,9 @@ def _read_config(folder: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: expected the config.json of a Hugging Face model: {error}") from None
+        raise UserError(
+            f"{path}: expected the config.json of a Hugging Face model: {error}"
+        ) from None
 
 
 def _family(config: dict[str, Any], *, where: str) -> Family:

@@ -104,7 +104,9 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
         )
         if len(lengths) > num_sentences:
             extra = len(lengths) - num_sentences
-            rows.append((f"{name}: windows", f"{extra:,} more than sentences (long ones are split)"))
+            rows.append(
+                (f"{name}: windows", f"{extra:,} more than sentences (long ones are split)")
+            )
         if split.windows.num_unknown_words:
             rows.append(
                 (
@@ -122,9 +124,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
     return rows
 
 
-def _by_word(
-    split: Split, outputs: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _by_word(split: Split, outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Predicted tag and loss of each word of the split, each from the one token that labels it."""
     examples = packing.once(split.packing)(np.arange(split.packing.num_rows))
     words = fill_rows(split.windows, examples, row_length=split.packing.row_length)["words"]

@@ -160,9 +160,7 @@ def encode_split(
 
 def _dataset(split: tagging_scores.Split, *, rows: Callable[..., Any], batch_rows: int) -> Dataset:
     def make_rows(numbers: np.ndarray) -> Batch:
-        filled = text.fill_rows(
-            split.windows, rows(numbers), row_length=split.packing.row_length
-        )
+        filled = text.fill_rows(split.windows, rows(numbers), row_length=split.packing.row_length)
         words = filled.pop("words")
         counted = words >= 0
         return filled | {"labels": np.where(counted, split.labels[words], 0), "mask": counted}
@@ -210,7 +208,12 @@ def _init(model: Tagger, key: jax.Array) -> Any:
 
 
 def _loss(
-    model: Tagger, variables: Any, batch: Mapping[str, jax.Array], key: jax.Array, *, smoothing: float
+    model: Tagger,
+    variables: Any,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+    *,
+    smoothing: float,
 ) -> tuple[dict[str, Mean], dict[str, Any]]:
     dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
     logits_BLT = model.apply(variables, batch, dropout)
