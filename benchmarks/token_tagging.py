@@ -151,10 +151,11 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
         order=np.arange(len(lengths)),
         batch_sizes=np.array(sizes),
     )
+    row_length = setup.config["text"]["row_length"]
     shape = (
         f"{len(lengths):,} sentences of {np.mean(lengths):.1f} tokens on average (longest "
         f"{max(lengths)}), about {np.mean(sizes):.1f} an update; bigjax packs them in "
-        f"{dataset.batch_rows} rows of {setup.config['text']['row_length']}, {dataset.fill:.1%} full"
+        f"{dataset.batch_rows} rows of {row_length}, {dataset.fill:.1%} full"
     )
     return path, shape
 

@@ -36,8 +36,8 @@ class _Axis(NamedTuple):
 MAX_POINTS = 400  # of one curve: more than the pixels of a chart can show
 MAX_DOTTED = 30  # a curve of at most so many points shows each of them
 MAX_NUMBERED = 24  # a confusion matrix of at most so many labels has its counts in its cells
-_WIDTH, _HEIGHT = 350, 214
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 340, 36, 184  # the plot's edges in pixels
+_WIDTH, _HEIGHT = 350, 236
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 340, 52, 202  # the plot's edges in pixels
 _SUFFIXES = ("", "k", "M", "G", "T", "P")
 
 # Moving over a chart shows the nearest point of each curve in the legend. The pixels come from the
@@ -98,13 +98,14 @@ def lines(
     steps = [x for s in curves for x, _ in s.points]
     y_low, y_high = _span([*(y for s in curves for _, y in s.points), *include])
     y_ticks = ticks(y_low, high=y_high, count=4)
-    x_low, x_high = (0, max(1, *steps)) if min(steps) <= 0.3 * max(steps) else _span(steps)
+    from_zero = len(set(steps)) == 1 or min(steps) <= 0.3 * max(steps)
+    x_low, x_high = (0, max(1, *steps)) if from_zero else _span(steps)
     x_ticks = ticks(x_low, high=x_high, count=5)
     x_ticks = [t for t in x_ticks if t == int(t) and x_low <= t <= x_high]
     x_axis = _Axis(x_low, x_high, _LEFT, _RIGHT)
     y_axis = _Axis(y_ticks[0], y_ticks[-1], _BOTTOM, _TOP)
-    legend = "  ".join(
-        f'<tspan class="ink-{s.colour}" dx="8">●</tspan> {html.escape(s.name)} '
+    legend = "   ".join(
+        f'<tspan class="ink-{s.colour}">●</tspan> {html.escape(s.name)} '
         f'<tspan class="value">{figure(float(s.points[-1][1]))}</tspan>'
         for s in curves
     )
@@ -113,7 +114,7 @@ def lines(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
         f"<title>{html.escape(title)} by step</title><desc>{html.escape(_in_words(curves))}</desc>"
         f'<text class="name" x="0" y="14">{html.escape(title)}{unit_text}</text>'
-        f'<text class="legend" x="{_RIGHT}" y="14">{legend}</text>'
+        f'<text class="legend" x="0" y="33">{legend}</text>'
         + _grid(x_axis, x_ticks=x_ticks, y_axis=y_axis, y_ticks=y_ticks)
         + f'<text class="step" x="{_RIGHT}" y="{_HEIGHT - 2}">step</text>'
         + f'<line class="cursor" y1="{_TOP}" y2="{_BOTTOM}"/>'
@@ -125,23 +126,27 @@ def lines(
 def confusion(title: str, *, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A heat map of `counts` (rows gold, columns predicted), one SVG string of its natural width.
 
-    A cell's shade is its share of the row; right and wrong cells differ in hue. The counts stand in
-    the cells of up to `MAX_NUMBERED` labels.
+    A right cell's shade is its share of the row. A wrong one has another hue, and its shade is its
+    share of the row against the largest such share, so that the errors of a good model show too.
+    The counts stand in the cells of up to `MAX_NUMBERED` labels.
     """
     numbered = len(labels) <= MAX_NUMBERED
     digits = max(len(figure(count)) for row in counts for count in row)
-    cell_w, cell_h = (max(38, 8 * digits + 12), 32) if numbered else (14, 14)
+    cell_w, cell_h = (max(46, 8 * digits + 14), 36) if numbered else (14, 14)
     names = [label if len(label) <= 18 else label[:17] + "…" for label in labels]
     longest = max(len(name) for name in names)
     upright = longest * 7.5 > cell_w
     left, top = 24 + 7.5 * longest, 30 + (7.5 * longest if upright else 14)
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    errors = [share for i, row in enumerate(shares) for j, share in enumerate(row) if i != j]
+    worst = max([*errors, 0]) or 1.0
     paths, texts = defaultdict(list), []
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             x, y = left + j * cell_w, top + i * cell_h
             if count:
                 # 0.6 at most, so that one colour of ink stays readable on every shade.
-                shade = 0.05 + 0.55 * count / sum(row)
+                shade = 0.06 + 0.54 * shares[i][j] / (1 if i == j else worst)
                 cell = f"M{x + 0.5:g} {y + 0.5:g}h{cell_w - 1}v{cell_h - 1}h-{cell_w - 1}z"
                 paths["right" if i == j else "wrong", f"{shade:.2f}"].append(cell)
             if numbered:
@@ -160,7 +165,8 @@ def confusion(title: str, *, labels: Sequence[str], counts: Sequence[Sequence[in
         f'<svg class="confusion{"" if numbered else " small"}" width="{width:g}" '
         f'height="{height:g}" viewBox="0 0 {width:g} {height:g}" role="img">'
         f"<title>{html.escape(title)}</title>"
-        f"<desc>{len(labels)} labels; rows are gold, columns are predicted.</desc>"
+        f"<desc>{len(labels)} labels; rows are gold, columns are predicted. Right cells are shaded "
+        "by their share of the row, wrong ones against the largest such share.</desc>"
         f'<text class="axis" x="{left:g}" y="11">predicted →</text>'
         f'<text class="axis gold" x="{left - 8:g}" y="{top - 8:g}">gold ↓</text>'
         + "".join(
@@ -212,7 +218,7 @@ def tick_labels(values: Sequence[float]) -> list[str]:
     scaled = [value / 10.0**power for value in values]
     gap = scaled[1] - scaled[0] if len(scaled) > 1 else 1.0
     decimals = max(0, math.ceil(-math.log10(gap) - 1e-9))
-    return [f"{value:.{decimals}f}{suffix}" if value else "0" for value in scaled]
+    return [f"{value:,.{decimals}f}{suffix}" if value else "0" for value in scaled]
 
 
 def figure(value: float) -> str:
@@ -231,7 +237,7 @@ def figure(value: float) -> str:
     if size < 10:
         return f"{value:.4f}" if size >= 0.01 else f"{value:.4g}"
     if size < 9999.5:
-        return f"{value:#.4g}".rstrip(".")
+        return f"{value:#,.4g}".rstrip(".")
     group = min(len(_SUFFIXES) - 1, int(math.log10(size) / 3 + 1e-9))
     return f"{value / 1000.0**group:.4g}{_SUFFIXES[group]}"
 

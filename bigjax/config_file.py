@@ -8,7 +8,7 @@ import importlib.util
 import os
 import traceback
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bigjax.errors import UserError, nearest
@@ -112,30 +112,48 @@ class _clear_errors:  # noqa: N801 - reads as a statement
 
 
 def _line_of(path: str, key: str, *, functions: Sequence[str]) -> int:
-    """The line that sets a key, as far as it can be told by reading: the last one that spells its
-    name in a statement that spells its section too, in the first of `functions` that has one."""
-    *section, name = key.split(".")
+    """The line that sets a key, as far as reading tells: the last one that does in the first of
+    `functions` that has one, else anywhere; else the last that sets its last name."""
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read())
     parts = [node for f in functions for node in tree.body if getattr(node, "name", None) == f]
-    for part in [*parts, tree]:
-        statements = [node for node in ast.walk(part) if isinstance(node, (ast.Assign, ast.Expr))]
-        found = [_spelt(statement) for statement in statements]
-        for wanted in ({name, *section}, {name}):
-            lines = [words[name] for words in found if wanted <= set(words)]
+    last_name = lambda key: key.rpartition(".")[2]  # noqa: E731
+    for same in (str.__eq__, lambda a, b: last_name(a) == last_name(b)):
+        for part in [*parts, tree]:
+            places = [place for node in ast.walk(part) for place in _settings(node)]
+            lines = [line for found, line in places if same(found, key)]
             if lines:
                 return max(lines)
     return 1
 
 
-def _spelt(statement: ast.stmt) -> dict[str, int]:
-    """What a statement may set, by attribute, key of a dict or keyword, and the line of each."""
-    words: dict[str, int] = {}
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute):
-            words[node.attr] = node.end_lineno or node.lineno
-        elif isinstance(node, ast.keyword) and node.arg:
-            words[node.arg] = node.lineno
-        keys = node.keys if isinstance(node, ast.Dict) else [getattr(node, "slice", None)]
-        words |= {k.value: k.lineno for k in keys if isinstance(k, ast.Constant)}
-    return words
+def _settings(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """The keys that a statement sets, with their lines: `config.a.b = x`, `config.a = {"b": x}`,
+    `config.a.update(b=x)` and what is made of these."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from _leaves(_key_of(target), node.value)
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "update":
+        yield from _leaves(_key_of(node.func.value), node)
+
+
+def _leaves(key: list[str], value: ast.expr) -> Iterator[tuple[str, int]]:
+    yield ".".join(key), value.lineno
+    if isinstance(value, ast.Dict):
+        for name, inner in zip(value.keys, value.values):
+            if isinstance(name, ast.Constant):
+                yield from _leaves([*key, str(name.value)], inner)
+    elif isinstance(value, ast.Call):
+        for argument in value.args:
+            yield from _leaves(key, argument)
+        for keyword in value.keywords:
+            yield from _leaves([*key, keyword.arg or ""], keyword.value)
+
+
+def _key_of(target: ast.expr) -> list[str]:
+    """`config.a["b"]` as ["a", "b"]."""
+    if isinstance(target, ast.Attribute):
+        return [*_key_of(target.value), target.attr]
+    if isinstance(target, ast.Subscript):
+        return [*_key_of(target.value), str(getattr(target.slice, "value", ""))]
+    return []

@@ -46,10 +46,10 @@ class JsonLines:
 class TensorBoard:
     """TensorBoard event files through tensorboardX, which needs no TensorFlow."""
 
-    def __init__(self, folder: str):
-        from tensorboardX import SummaryWriter
-
-        self._writer = SummaryWriter(folder, flush_secs=10)
+    def __init__(self, folder: str, *, resume_at: int):
+        # TensorBoard hides what an interrupted run wrote from purge_step on.
+        purge_step = resume_at + 1 if resume_at else None
+        self._writer = _import_summary_writer()(folder, flush_secs=10, purge_step=purge_step)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         for name, value in scalars.items():
@@ -110,6 +110,10 @@ class Terminal:
             print(line, flush=True)
         else:
             self._bar.write(line)
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:  # noqa: ARG002
+        for text in texts.values():
+            self.say(text)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         groups = dict.fromkeys(name.rpartition("/")[0] for name in scalars)
@@ -199,6 +203,20 @@ class Writers:
         for writer in self._writers:
             if hasattr(writer, method):
                 getattr(writer, method)(*args, **kwargs)
+
+
+def _import_summary_writer() -> Any:
+    """tensorboardX imports PyTorch where it is installed, to know a tensor when it is given one: it
+    is told that there is none."""
+    hides_torch = "torch" not in sys.modules
+    if hides_torch:
+        sys.modules["torch"] = None  # type: ignore[assignment] - import then raises ImportError
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hides_torch:
+            del sys.modules["torch"]
+    return SummaryWriter
 
 
 def _lines_up_to(path: str, *, step: int) -> list[str]:

@@ -29,7 +29,7 @@ _QUANTITIES = {
     "images_per_second": ("Images", "per second"),
     "flops_per_second": ("FLOP", "per second"),
     "fill": ("Batch fill", "share of positions"),
-    "input_wait": ("Input wait", ""),
+    "input_wait": ("Input wait", "share of time"),
 }
 # Measures of speed, not of learning, and the values their axes always hold.
 _THROUGHPUT = {
@@ -41,6 +41,8 @@ _THROUGHPUT = {
     "input_wait": (0.0,),
 }
 _COLOURS = {"train": 0, "dev": 1, "test": 2}
+
+
 def write(workdir: str) -> str:
     """Writes `report.html` into the run folder `workdir` and returns its path.
 
@@ -77,7 +79,7 @@ def write(workdir: str) -> str:
 
 def _read_metrics(path: Path) -> dict[str, list[charts.Point]]:
     """Each metric's (step, value) points in order of step; a later line's value stands."""
-    lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+    lines = path.read_bytes().splitlines()
     values = defaultdict(dict)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -85,11 +87,12 @@ def _read_metrics(path: Path) -> dict[str, list[charts.Point]]:
         try:
             record = json.loads(line)
             step = record.pop("step")
-        except (ValueError, AttributeError, KeyError) as error:
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
             if number == len(lines):
                 break  # the run was killed while it wrote this line
+            shown = line[:60].decode(errors="replace")
             raise UserError(
-                f'{path}:{number}: expected a JSON object with a "step", got {line[:60]!r}; '
+                f'{path}:{number}: expected a JSON object with a "step", got {shown!r}; '
                 "delete that line"
             ) from error
         for name, value in record.items():
@@ -234,11 +237,12 @@ def _config(config: dict) -> str:
         origin = config["origins"][name]
         groups[group or "run"].append(
             f'<tr class="{escape(origin)}"><th scope="row"><code>{escape(key)}</code></th>'
-            f'<td><code>{escape(value if isinstance(value, str) else repr(value))}</code></td>'
+            f"<td><code>{escape(value if isinstance(value, str) else repr(value))}</code></td>"
             f'<td class="from">{escape(origin)}</td></tr>'
         )
     tables = "".join(
-        f'<table class="settings"><caption>{escape(group)}</caption><thead><tr>'
+        f'<table class="settings"><caption>{escape(group)}</caption>'
+        '<colgroup><col class="key-column"><col><col class="from-column"></colgroup><thead><tr>'
         '<th scope="col">setting</th><th scope="col">value</th><th scope="col">from</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table>"
         for group, rows in groups.items()

@@ -26,6 +26,7 @@ def run(mode: str, *, config: str | None, workdir: str | None, overrides: Sequen
         raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
     else:
         found = configs.load(config, overrides=given, schema=settings.schema)
+    settings.check_limits(found)
     if mode == "train":
         train.train(found, workdir=workdir)
     elif mode == "evaluate":

@@ -40,8 +40,11 @@ def create(workdir: str) -> None:
         ) from error
 
 
-def write_start(workdir: str, *, config: Config, task: Task) -> None:
+def write_start(workdir: str, *, config: Config, task: Task, resumes: bool) -> None:
     """Everything that is known before the first step.
+
+    Args:
+      resumes: whether the folder holds a checkpoint that the run goes on from.
 
     Raises:
       UserError: the folder holds a run with other settings or other data; lists what differs.
@@ -49,7 +52,7 @@ def write_start(workdir: str, *, config: Config, task: Task) -> None:
     fingerprints = {"train": task.train.fingerprint} | {
         name: dataset.fingerprint for name, dataset in task.evals.items()
     }
-    if os.path.isdir(os.path.join(workdir, "checkpoints")):
+    if resumes:
         _refuse_changes(workdir, config=config, fingerprints=fingerprints)
     _write_json(workdir, "config.json", config.record())
     _write_json(workdir, "environment.json", environment() | {"data_fingerprint": fingerprints})

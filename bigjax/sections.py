@@ -65,7 +65,7 @@ def facts(section: dict) -> str:
 
 
 def table(section: dict) -> str:
-    """A table; a column that holds only numbers is set to the right."""
+    """A table; a column that holds only numbers is set to the right, shares to four decimals."""
     columns, rows = section["columns"], section["rows"]
     assert all(len(row) == len(columns) for row in rows), (columns, rows)
     kinds = [
@@ -73,11 +73,12 @@ def table(section: dict) -> str:
         for i in range(len(columns))
     ]
     head = "".join(f'<th scope="col"{k}>{escape(name)}</th>' for k, name in zip(kinds, columns))
+    texts = [_column([row[i] for row in rows]) for i in range(len(columns))]
     body = ""
-    for row in rows:
-        cells = [f"<td{k}>{text(value)}</td>" for k, value in zip(kinds, row)]
+    for row in zip(*texts):
+        cells = [f"<td{k}>{cell}</td>" for k, cell in zip(kinds, row)]
         if not kinds[0]:
-            cells[0] = f'<th scope="row">{text(row[0])}</th>'
+            cells[0] = f'<th scope="row">{row[0]}</th>'
         body += f"<tr>{''.join(cells)}</tr>"
     return (
         f'{_note(section)}<div class="box"><table><thead><tr>{head}</tr></thead>'
@@ -85,12 +86,19 @@ def table(section: dict) -> str:
     )
 
 
+def _column(values: list) -> list[str]:
+    """A column's texts, of one form where all its floats are shares."""
+    floats = [value for value in values if isinstance(value, float)]
+    shares = all(0 <= value <= 1 for value in floats) and max(floats, default=0.0) >= 0.01
+    return [f"{v:.4f}" if shares and isinstance(v, float) else text(v) for v in values]
+
+
 def _confusion(section: dict) -> str:
     """The matrix, unless it has too many labels to read, and its ten most frequent confusions."""
     labels, counts = section["labels"], section["counts"]
     assert [len(row) for row in counts] == [len(labels)] * len(labels), "not a square matrix"
     wrong = [
-        [labels[i], labels[j], count, f"{100 * count / sum(row):.1f}%"]
+        [labels[i], labels[j], count, count / sum(row)]
         for i, row in enumerate(counts)
         for j, count in enumerate(row)
         if count and i != j
@@ -102,7 +110,9 @@ def _confusion(section: dict) -> str:
         drawn = f'<div class="box">{svg}</div>'
     listed = ""
     if wrong:
-        first = table({"columns": ["gold", "predicted", "count", "of gold"], "rows": wrong[:10]})
+        first = table(
+            {"columns": ["gold", "predicted", "count", "share of gold"], "rows": wrong[:10]}
+        )
         listed = f"<div><h3>Most frequent confusions</h3>{first}</div>"
     return f'{_note(section)}<div class="matrix">{drawn}{listed}</div>'
 
@@ -137,7 +147,7 @@ def _marked(words: list[str], *, gold: list, predicted: list) -> tuple[str, Coun
         verdict, label = _verdict(*map(set, inside))
         verdicts[verdict] += 1
         lined = _lined(words, start=start, end=end, sides=inside)
-        parts.append(f'<mark class="{verdict}">{lined} <b>{escape(label)}</b></mark>')
+        parts.append(f'<mark class="{verdict}">{lined}&nbsp;<b>{escape(label)}</b></mark>')
         done = end
     return " ".join([*parts, *map(escape, words[done:])]), verdicts
 

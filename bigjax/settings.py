@@ -5,11 +5,12 @@ overrides it. Sections of a task (`data`, `model`, ...) are listed by the task.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from bigjax import optim
-from bigjax.config import Schema
+from bigjax.config import Config, Schema
 from bigjax.errors import UserError, nearest
 from bigjax.tasks import TASKS
 
@@ -102,6 +103,40 @@ class Logging:
     """every_steps: how often training's scalars are written."""
 
     every_steps: int = 10
+
+
+# Least and greatest sensible values; what lies outside is refused before anything runs.
+LIMITS: dict[str, tuple[float, float]] = {
+    "num_steps": (1, math.inf),
+    "ema_decay": (0, 1),
+    "batch.accumulate": (1, math.inf),
+    "model.dropout": (0, 0.99),
+    "model.attention_dropout": (0, 0.99),
+    "loss.label_smoothing": (0, 0.99),
+    "optim.learning_rate": (0, math.inf),
+    "optim.weight_decay": (0, math.inf),
+    "optim.clip_norm": (1e-12, math.inf),
+    "optim.layer_decay": (1e-12, 1),
+    "eval.every_steps": (1, math.inf),
+    "eval.every_epochs": (1e-12, math.inf),
+    "eval.every_examples": (1, math.inf),
+    "eval.patience": (1, math.inf),
+    "eval.batch_rows": (1, math.inf),
+    "checkpoint.every_steps": (1, math.inf),
+    "checkpoint.every_minutes": (0, math.inf),
+    "checkpoint.keep_latest": (1, math.inf),
+    "checkpoint.keep_best": (0, math.inf),
+    "log.every_steps": (1, math.inf),
+}
+
+
+def check_limits(config: Config) -> None:
+    """Raises UserError for a number outside its limits."""
+    for key, value in config.flat().items():
+        low, high = LIMITS.get(key, (-math.inf, math.inf))
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            expected = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+            raise UserError(f"config.{key}={value!r}: expected {expected}")
 
 
 def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:

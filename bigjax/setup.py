@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from bigjax import optim, sharding, step
 from bigjax.checkpoint import abstract
 from bigjax.config import Config
-from bigjax.errors import UserError
+from bigjax.errors import UserError, nearest
 from bigjax.flops import count_flops
 from bigjax.optim import Optimizer
 from bigjax.state import TrainState
@@ -53,9 +53,13 @@ def build(config: Config) -> Setup:
     _use_compilation_cache()
     run, accumulate = config[""], config["batch"]["accumulate"]
     mesh = sharding.make_mesh(run["mesh"])
-    if accumulate < 1:
-        raise UserError(f"batch.accumulate={accumulate}: expected 1 or more")
     task = TASKS[run["task"]].make(config)
+    metric = config["eval"]["metric"]
+    if metric is not None and metric not in task.score_names:
+        raise UserError(
+            f"config.eval.metric={metric!r} is not a score of this task and data; "
+            f"{nearest(metric, task.score_names)}"
+        )
     total_steps = round(duration(config, "num", section="", task=task) or 0)
     if total_steps < 1:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")

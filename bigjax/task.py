@@ -45,7 +45,7 @@ class Scores(NamedTuple):
     """What a finished pass over a split came to.
 
     scalars: metric name ("entity_f1") to value.
-    sections: parts of the report, in its order (the kinds are listed in report.py).
+    sections: parts of the report, in its order (the kinds are in sections.py).
     """
 
     scalars: dict[str, float]
@@ -68,7 +68,8 @@ class Task(NamedTuple):
     sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
     layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
     data_report: () -> rows (name, value), for `--mode=check` and the report's data card.
-    headline: the scores to show first; the first one is what "best" means unless the config says.
+    score_names: every score of a split, as `predict`'s sums and `score` name them.
+    headline: those to show first; the first one is what "best" means unless the config says.
     files: name -> content of what the run folder keeps besides (tokenizer, names of tags).
     """
 
@@ -84,5 +85,6 @@ class Task(NamedTuple):
     sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...]
     layer_depths: Callable[[Any], Any]
     data_report: Callable[[], list[tuple[str, str]]]
+    score_names: tuple[str, ...]
     headline: tuple[str, ...]
     files: Mapping[str, str]

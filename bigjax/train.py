@@ -15,7 +15,7 @@ from bigjax.data.pipeline import Prefetch
 from bigjax.errors import UserError
 from bigjax.evaluate import evaluate
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
-from bigjax.nonfinite import check_finite
+from bigjax.recent import Recent
 from bigjax.setup import Setup, build, duration, new_state, num_params
 from bigjax.state import TrainState
 from bigjax.task import Scores
@@ -46,15 +46,16 @@ def train(config: Config, *, workdir: str) -> dict[str, float]:
     """
     run_folder.create(workdir)
     setup = build(config)
-    run_folder.write_start(workdir, config=config, task=setup.task)
     checkpoints = _checkpoints(config, workdir)
+    resumes = checkpoints.latest() is not None
+    run_folder.write_start(workdir, config=config, task=setup.task, resumes=resumes)
     state, facts, restored = _begin(setup, checkpoints)
     start = int(state.step)
     terminal = Terminal(start=start, total_steps=setup.total_steps)
     writer = Writers(
         [
             JsonLines(os.path.join(workdir, "metrics.jsonl"), resume_at=start),
-            TensorBoard(os.path.join(workdir, "tensorboard")),
+            TensorBoard(os.path.join(workdir, "tensorboard"), resume_at=start),
             terminal,
         ]
     )
@@ -74,6 +75,7 @@ def train(config: Config, *, workdir: str) -> dict[str, float]:
 
 def score_run(config: Config, *, workdir: str) -> dict[str, float]:
     """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
+    run_folder.read_config_record(workdir)  # before Orbax makes a folder of what is no run
     checkpoints = _checkpoints(config, workdir)
     latest = checkpoints.latest()
     if latest is None:
@@ -142,63 +144,6 @@ def _loop(
     return state, facts
 
 
-class Recent:
-    """The scalars of the steps since the last log line, still on the device, and their throughput.
-    Evaluation and saving are not on its clock."""
-
-    def __init__(self, setup: Setup, batches: Prefetch, *, workdir: str, step: int):
-        self._setup, self._batches, self._workdir = setup, batches, workdir
-        self._step = step  # the number of the next step
-        self._pending: list[Any] = []  # on their way
-        self._done: list[Any] = []  # on the host and finite
-        self._seconds = self._waited = 0.0
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        self._began, self._waited_before = time.perf_counter(), self._batches.waited
-
-    def add(self, scalars: Mapping[str, jax.Array]) -> None:
-        self._pending.append(scalars)
-        self._step += 1
-
-    def wait(self) -> None:
-        """Waits for the steps on their way. Raises NonFiniteError for the first bad one."""
-        found = jax.device_get(self._pending)
-        self._seconds += time.perf_counter() - self._began
-        self._waited += self._batches.waited - self._waited_before
-        self.restart_clock()
-        first = self._step - len(found)
-        check_finite(self._setup, found, first_step=first, workdir=self._workdir)
-        self._done += found
-        self._pending = []
-
-    def measure(self) -> dict[str, float]:
-        """The scalars of the last step; and since the last call, per second, what the task counts
-        and floating-point operations, the share of time spent waiting for input, and the share of
-        the rows that was real."""
-        self.wait()
-        steps, seconds = self._done, self._seconds
-        counts = {name: sum(float(s[name]) for s in steps) for name in steps[0] if _is_count(name)}
-        found = {
-            name: float(value)
-            for name, value in steps[-1].items()
-            if name != "is_finite" and not _is_count(name)
-        }
-        found |= {f"{name[4:]}_per_second": count / seconds for name, count in counts.items()}
-        found["flops_per_second"] = self._setup.flops * len(steps) / seconds
-        found["input_wait"] = self._waited / seconds
-        if "num_tokens" in counts:
-            row_length = self._setup.config["text"]["row_length"]
-            rows = len(steps) * self._setup.task.train.batch_rows
-            found["fill"] = counts["num_tokens"] / (rows * row_length)
-        self._done, self._seconds, self._waited = [], 0.0, 0.0
-        return found
-
-
-def _is_count(name: str) -> bool:
-    return name.startswith("num_")
-
-
 def _begin(setup: Setup, checkpoints: Checkpoints) -> tuple[TrainState, Facts, bool]:
     """The state to start from, facts about the run so far, and whether they are restored."""
     latest = checkpoints.latest()
@@ -238,11 +183,14 @@ def _finish(
     )
     for split in scores:
         if split != "dev":  # dev's are there, at their own step
-            writer.write_scalars(step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")})
+            writer.write_scalars(
+                scored_step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")}
+            )
     writer.flush()
     path = report.write(workdir)
     shown = ", ".join(f"{name} {flat[name]:.4f}" for name in _headline(setup, flat))
-    print(f"finished at step {step}; scores of step {scored_step}: {shown}\nreport: {path}")
+    summary = f"finished at step {step}; scores of step {scored_step}: {shown}\nreport: {path}"
+    writer.write_texts(step, {"summary": summary})
     return flat
 
 
@@ -283,10 +231,6 @@ def _evaluate(setup: Setup, state: TrainState, split: str) -> Scores:
 def _score_of(config: Config, task: Any, scores: Scores) -> float:
     """What "best" compares: higher is better."""
     name = config["eval"]["metric"] or task.headline[0]
-    if name not in scores.scalars:
-        raise UserError(
-            f"eval.metric={name!r} is not a score of dev; there are {', '.join(scores.scalars)}"
-        )
     sign = 1 if config["eval"]["mode"] == "max" else -1
     return sign * scores.scalars[name]
 

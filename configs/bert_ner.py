@@ -27,7 +27,7 @@ def get_config(variant="default"):
     }
     config.schedule = {"name": "linear", "warmup_fraction": 0.1}
     config.loss = {"label_smoothing": 0.0}
-    config.eval = {"every_epochs": 1.0, "metric": "entity_f1", "final": "best"}
+    config.eval = {"every_epochs": 0.5, "final": "best"}
     config.checkpoint = {"keep_latest": 1, "keep_best": 1}
     config.log = {"every_steps": 10}
     if variant != "default":

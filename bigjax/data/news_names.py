@@ -558,6 +558,8 @@ WORDS = {
     "ill": """
         malaria measles influenza diabetes asthma cholera tuberculosis polio dementia arthritis
         breast_cancer heart_disease""",
+    "shower": "rain snow hail sleet drizzle",
+    "gloom": "rain snow hail fog sleet thunder_and_lightning freezing_rain mist",
     "sky": "rain snow hail fog frost sleet sunshine drizzle thunder wind",
     "forecaster": "forecaster meteorologist rescue_worker farmer fisherman hydrologist climber",
     "compass": "north south east west north-east north-west south-east south-west",
@@ -1303,7 +1305,7 @@ RULES = {
         $man:1 of $club said he would fly to $city to see a doctor about his knee
         $player was born in $city but will play for $land
         $agency banned $club from the $the_cup over unpaid wages
-        $champ became the first man from $land to win the $the_tourn
+        $champ became the first $athlete from $land to win the $the_tourn
         $champ came home third , $decimal seconds behind $champ
         $club came from behind to beat $club $goals with a goal by $person
         $the_cup winners $club were held $draw by $club
@@ -1600,7 +1602,7 @@ RULES = {
     # --- weather ----------------------------------------------------------------------------------
     "weather": """
         $storm hit the coast near $city $time and killed #3-90 people
-        heavy $sky fell on $city and $city overnight , $helpers said
+        heavy $shower fell on $city and $city overnight , $helpers said
         a quake of magnitude $richter shook $city , #20-300 km $compass of $city
         $storm , now over the $the_sea , is moving $compass at #12-40 km an hour
         floods along the $the_river drove $many families from their homes
@@ -1616,7 +1618,7 @@ RULES = {
         the water in $lake fell to its lowest mark since #1950-2005
         $land asked $helpers for tents after $storm
         the $the_river burst its banks near $city and a bridge was swept away
-        $many flights out of $airport were called off as $sky closed in
+        $many flights out of $airport were called off as $gloom closed in
         $person , a $forecaster from $city , was rescued from $mount after #2-9 days
         $storm weakened as it crossed $province and drenched $city
         ice on $lake was thin , $forecaster $person said
@@ -1633,7 +1635,7 @@ RULES = {
         in $city , $woman:1 lost her home to $storm and slept in a school
         dust from the $the_range turned the sky over $city orange
         the worst frost since #1950-2005 hit vines in $province
-        trains between $city and $city were halted by $sky
+        trains between $city and $city were halted by $gloom
         $person of $auniv said storms such as $storm would grow stronger
         snow fell in $city for the first time since #1950-2005
         soldiers dug $person and two others out of the snow on $mount
@@ -1659,7 +1661,7 @@ RULES = {
         the quake was felt in $city , $city and $city
         an avalanche near $city killed three $nationality skiers
         $city will have $sky in the morning and $sky later in the day
-        school was out in $county as $sky fell on $city
+        school was out in $county as $gloom fell on $city
         the $nationality navy took $many people off an island after $storm
         rain washed out the $the_tourn in $city
         the wind blew a tree onto the car of $person in $city
@@ -1707,7 +1709,7 @@ RULES = {
         as snow lay deep on $mount
         a day after $helpers sent out the first boats
         according to $forecaster $person
-        in a rare cold spell for $month
+        in the wettest $month since #1950-2005
         as the price of fuel rose again""",
     # --- science ----------------------------------------------------------------------------------
     "expert": """
@@ -1799,7 +1801,7 @@ RULES = {
         $expert wins $the_prize
         $land to send $probe to Mars orbit
         Study links $ill to diet in $city
-        $ill spreads in $city
+        New cases of $ill in $city
         $smallfirm drug for $ill fails test
         $species returns to $province
         $probe goes silent
@@ -1824,7 +1826,7 @@ RULES = {
         as the price of gene tests fell
         in a case that reads like fiction
         a wise step , in the eyes of many in the field
-        as $sky swept the camp near $mount
+        as $gloom swept the camp near $mount
         for the $nth time since #1960-2005
         according to the $the_journal
         with help from $auniv

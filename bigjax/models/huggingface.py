@@ -3,6 +3,8 @@
 The tokenizer of the folder is read by `data/text.py`.
 """
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -167,19 +169,23 @@ def read_params(folder: str, *, sizes: bert.Sizes) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error}); copy or download it again") from error
 
     family = _family(_read_config(folder), where=folder)
+    missing = _all_names(family.names, sizes=sizes)
     params: dict[str, Any] = {}
     for name, value in tensors.items():
         ours = _our_name(name.removeprefix(family.prefix), names=family.names)
-        if ours is not None:
+        if ours in missing:
+            missing.remove(ours)
             *scope, leaf = ours.split("/")
             node = params
             for key in scope:
                 node = node.setdefault(key, {})
             node[leaf] = np.asarray(value.T if leaf == "kernel" else value, np.float32)
-    expected = {"word", "position", "norm"} | {f"layer_{i}" for i in range(sizes.num_layers)}
-    missing = sorted(expected - set(params))
     if missing:
-        raise UserError(f"{path}: no parameters for {', '.join(missing)}; expected a whole encoder")
+        shown = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
+        raise UserError(
+            f"{path}: {len(missing)} parameters are missing ({shown}); expected a whole encoder of "
+            f"{sizes.num_layers} layers"
+        )
     return params
 
 
@@ -201,10 +207,23 @@ def _our_name(name: str, *, names: tuple[tuple[str, str], ...]) -> str | None:
         match = re.fullmatch(theirs, module)
         if match:
             ours = ours.format(i=match.group(1)) if match.groups() else ours
-            weight = "scale" if ours.endswith("norm") else "kernel"
-            weight = "embedding" if ours in ("word", "position", "token_type") else weight
-            return f"{ours}/{weight if leaf == 'weight' else leaf}"
+            return f"{ours}/{_leaves(ours)[0] if leaf == 'weight' else leaf}"
     return None
+
+
+def _all_names(names: tuple[tuple[str, str], ...], *, sizes: bert.Sizes) -> set[str]:
+    """Every parameter of an encoder of these sizes."""
+    modules = {ours.format(i=i) for _, ours in names for i in range(sizes.num_layers)}
+    if not sizes.num_token_types:
+        modules.remove("token_type")
+    return {f"{module}/{leaf}" for module in modules for leaf in _leaves(module)}
+
+
+def _leaves(module: str) -> tuple[str, ...]:
+    """The names of a module's parameters, its weight first."""
+    if module in ("word", "position", "token_type"):
+        return ("embedding",)
+    return ("scale" if module.endswith("norm") else "kernel", "bias")
 
 
 def _read_config(folder: str) -> dict[str, Any]:
@@ -248,13 +267,18 @@ def _minilm_folder() -> str:
 
 
 def _download(name: str) -> str:
-    """The folder of a hub model, from the local cache where it is there."""
+    """The folder of a hub model; without the hub, from the local cache where it is there."""
     import huggingface_hub
 
     patterns = ["config.json", "tokenizer.json", "model.safetensors"]
+    get = functools.partial(huggingface_hub.snapshot_download, name, allow_patterns=patterns)
     try:
-        return huggingface_hub.snapshot_download(name, allow_patterns=patterns, etag_timeout=5)
+        # Asked first: on a network that swallows what is sent, the download itself never ends.
+        huggingface_hub.model_info(name, timeout=5)
+        return get()
     except Exception as error:  # many types, from the network to the name's syntax
+        with contextlib.suppress(Exception):
+            return get(local_files_only=True)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"init.checkpoint={name!r}: no such folder here, and the Hugging Face hub gave: "

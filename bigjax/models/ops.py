@@ -135,8 +135,8 @@ class Dropout(NamedTuple):
             return x
         size = math.prod(x.shape[1:])
         within = lax.broadcasted_iota(jnp.uint32, (1, size), 1).reshape(1, *x.shape[1:])
-        rows = self.rows_B.astype(jnp.uint32).reshape((-1,) + (1,) * (x.ndim - 1))
-        bits = _mix((rows * jnp.uint32(size) + within) ^ self.seed)
+        seeds_B = _mix(self.seed + self.rows_B.astype(jnp.uint32) * jnp.uint32(0x9E3779B9))
+        bits = _mix(within ^ seeds_B.reshape((-1,) + (1,) * (x.ndim - 1)))
         keep = bits >= jnp.uint32(round(rate * 2**32))
         return jnp.where(keep, x * (1.0 / (1.0 - rate)), 0.0).astype(x.dtype)
 

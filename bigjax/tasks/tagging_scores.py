@@ -44,10 +44,15 @@ def has_spans(tags: Sequence[str] | set[str]) -> bool:
     return all(tag in ("O", "B", "I") or tag[:2] in ("B-", "I-") for tag in tags)
 
 
+def score_names(tags: Sequence[str]) -> tuple[str, ...]:
+    """The scalars of `score`."""
+    entity = ("entity_f1", "entity_precision", "entity_recall", "conlleval_f1")
+    return entity if has_spans(tags) else ()
+
+
 def headline(tags: Sequence[str]) -> tuple[str, ...]:
-    if has_spans(tags):
-        return ("entity_f1", "entity_precision", "entity_recall")
-    return ("accuracy",)
+    """The scores to show first."""
+    return score_names(tags)[:3] or ("accuracy",)
 
 
 def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str]) -> Scores:

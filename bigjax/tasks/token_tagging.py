@@ -142,6 +142,7 @@ def make(config: Config) -> Task:
         sharding_rules=bert.SHARDING_RULES,
         layer_depths=functools.partial(_layer_depths, num_layers=sizes.num_layers),
         data_report=lambda: tagging_scores.data_report(splits, tags=tags),
+        score_names=("loss", "accuracy", *tagging_scores.score_names(tags)),
         headline=tagging_scores.headline(tags),
         files={"tokenizer.json": tokenizer.to_str(pretty=True), "tags.txt": "\n".join(tags) + "\n"},
     )

@@ -1,0 +1,471 @@
+"""Settings: every mistake a user can make in them is one line that says where it is and what was
+meant, every value knows where it came from, and no setting is without effect."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bigjax import config as configs
+from bigjax import optim, settings
+from bigjax.data.sources import SOURCES
+from bigjax.errors import UserError
+from bigjax.tasks import TASKS
+
+SHIPPED = str(ROOT / "configs" / "bert_ner.py")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Top:
+    task: str
+    seed: int = 0
+    steps: int | None = None
+    share: float = 0.5
+    flag: bool = False
+    mode: Literal["max", "min"] = "max"
+    sizes: tuple[int, ...] = (1, 2)
+    pair: tuple[str, float] = ("a", 1.0)
+    rules: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    folder: str | None = None
+
+
+def optimizer(
+    params: Any, *, schedule: Callable, learning_rate: float, name: str = "fast", **options: Any
+) -> None:
+    """Takes a schedule from the program and a learning rate from the config."""
+
+
+def fast(*, momentum: float = 0.0) -> None: ...
+
+
+def slow(*, decay: float = 0.9) -> None: ...
+
+
+def schema(values: dict[str, dict[str, Any]]) -> dict[str, list[Callable]]:
+    which = values.get("optim", {}).get("name", "fast")
+    return {"": [Top], "optim": [optimizer, {"fast": fast, "slow": slow}[which]]}
+
+
+FILE = """\
+import ml_collections
+
+VARIANTS = ("small", "slower")
+
+
+def get_config(variant="default"):
+    config = ml_collections.ConfigDict()
+    config.task = "tagging"
+    config.seed = 3
+    config.optim = {
+        "learning_rate": 1e-3,
+        "momentum": 0.9,
+    }
+    if variant != "default":
+        globals()[variant](config)
+    return config
+
+
+def small(config):
+    config.steps = 10
+    config.seed = 4
+    config.optim.learning_rate = 1
+
+
+def slower(config):
+    config.optim = {"name": "slow", "learning_rate": 0.1}
+    config.seed = 3
+"""
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[..., str]:
+    """Writes FILE with some of its text replaced, and gives its path."""
+
+    def write_file(*, old: str = "", new: str = "") -> str:
+        assert old in FILE
+        path = tmp_path / "tiny.py"
+        path.write_text(FILE.replace(old, new, 1) if old else FILE, encoding="utf-8")
+        return str(path)
+
+    return write_file
+
+
+def load(spec: str, *arguments: str) -> configs.Config:
+    return configs.load(spec, overrides=configs.parse_overrides(arguments), schema=schema)
+
+
+def message_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(UserError) as error:
+        call()
+    assert "\n" not in str(error.value), "one line"
+    return str(error.value)
+
+
+# --- values and where they come from ---
+
+
+def test_a_setting_comes_from_an_override_or_the_variant_or_the_file_or_its_default(write):
+    path = write()
+    plain = load(path)
+    assert plain[""]["task"] == "tagging"
+    assert plain[""]["seed"] == 3
+    assert plain[""]["share"] == 0.5
+    assert plain["optim"] == {"name": "fast", "learning_rate": 1e-3, "momentum": 0.9}
+    assert plain.origins["seed"] == plain.origins["optim.momentum"] == "file"
+    assert plain.origins["share"] == plain.origins["optim.name"] == "default"
+
+    small = load(f"{path}:small", "--config.optim.momentum=0.5", "--config.flag", "true")
+    assert small.file == f"{path}:small"
+    assert (small[""]["seed"], small.origins["seed"]) == (4, "variant")
+    assert (small[""]["steps"], small.origins["steps"]) == (10, "variant")
+    assert (small[""]["task"], small.origins["task"]) == ("tagging", "file")
+    assert (small["optim"]["momentum"], small.origins["optim.momentum"]) == (0.5, "override")
+    assert (small[""]["flag"], small.origins["flag"]) == (True, "override")
+    learning_rate = small["optim"]["learning_rate"]
+    assert (learning_rate, type(learning_rate)) == (1.0, float), "an int serves as a float"
+
+    slower = load(f"{path}:slower")
+    assert slower["optim"] == {"name": "slow", "learning_rate": 0.1, "decay": 0.9}
+    assert slower.origins["seed"] == "file", "set again to what it was"
+
+
+def test_a_choice_in_an_override_decides_which_keys_there_are(write):
+    path = write(old='        "momentum": 0.9,\n')
+    found = load(path, "--config.optim.name=slow", "--config.optim.decay=0.7")
+    assert found["optim"] == {"name": "slow", "learning_rate": 1e-3, "decay": 0.7}
+
+
+def test_flat_names_every_setting_once_and_pick_takes_those_of_one_function(write):
+    found = load(write())
+    assert list(found.flat()) == list(found.origins)
+    assert list(found.flat())[:3] == ["task", "seed", "steps"]
+    assert found.flat()["optim.momentum"] == 0.9
+    assert found.pick("optim", fast) == {"momentum": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("seed", "7", 7),
+        ("seed", "-1", -1),
+        ("seed", "1e3", 1000),
+        ("seed", "1_000", 1000),
+        ("steps", "1e3", 1000),
+        ("steps", "none", None),
+        ("steps", "None", None),
+        ("share", "1", 1.0),
+        ("share", "3e-5", 3e-5),
+        ("share", "-0.5", -0.5),
+        ("flag", "true", True),
+        ("flag", "False", False),
+        ("flag", "1", True),
+        ("flag", "0", False),
+        ("mode", "min", "min"),
+        ("sizes", "3,4,5", None),
+        ("sizes", "(3, 4, 5)", (3, 4, 5)),
+        ("sizes", "[3, 4]", (3, 4)),
+        ("sizes", "()", ()),
+        ("pair", "('b', 2)", ("b", 2.0)),
+        ("rules", "((\".*bias\", 0), ('.*', 1))", ((".*bias", 0.0), (".*", 1.0))),
+        ("folder", "none", None),
+        ("folder", "a=b, c", "a=b, c"),
+        ("folder", "12", "12"),
+        ("folder", "", ""),
+        ("task", "none", "none"),
+    ],
+)
+def test_the_text_of_an_override_is_read_as_the_type_of_its_setting(write, key, text, value):
+    if key == "sizes" and value is None:
+        value = (3, 4, 5)
+    found = load(write(), f"--config.{key}={text}")[""][key]
+    assert found == value
+    assert type(found) is type(value)
+    assert load(write(), f"--config.{key}", text)[""][key] == value
+
+
+def test_lists_in_a_file_serve_as_tuples(write):
+    new = "config.sizes = [3, 4]\n    config.rules = [('.*bias', 0), ('.*', 1)]"
+    found = load(write(old="config.seed = 3", new=new))[""]
+    assert found["sizes"] == (3, 4)
+    assert found["rules"] == ((".*bias", 0.0), (".*", 1.0))
+
+
+# --- the record of a run ---
+
+
+def test_a_record_goes_through_json_and_gives_the_same_settings(write):
+    first = load(f"{write()}:small", "--config.sizes=(5,)", "--config.folder=none")
+    record = json.loads(json.dumps(first.record()))
+    again = configs.from_record(record, path="run/config.json", overrides={}, schema=schema)
+    assert again == first
+    assert again.record() == first.record()
+
+
+@given(
+    seed=st.integers(-(2**40), 2**40),
+    share=st.floats(allow_nan=False, allow_infinity=False),
+    sizes=st.lists(st.integers(), max_size=4),
+    folder=st.none() | st.text(),
+    flag=st.booleans(),
+)
+def test_any_values_survive_a_record(seed, share, sizes, folder, flag):
+    values = {"task": "t", "seed": seed, "share": share, "sizes": tuple(sizes), "folder": folder}
+    values |= {"flag": flag, "optim.learning_rate": share}
+    record = {"values": values, "origins": dict.fromkeys(values, "file"), "file": "x.py"}
+    first = configs.from_record(record, path="config.json", overrides={}, schema=schema)
+    text = json.loads(json.dumps(first.record()))
+    assert configs.from_record(text, path="config.json", overrides={}, schema=schema) == first
+
+
+def test_overrides_and_mistakes_in_a_record_are_told_apart_from_those_in_a_file(write):
+    record = json.loads(json.dumps(load(write()).record()))
+    read = functools.partial(configs.from_record, record, path="run/config.json", schema=schema)
+    found = read(overrides={"seed": "9"})
+    assert (found[""]["seed"], found.origins["seed"]) == (9, "override")
+    record["values"]["seed"] = "x"
+    message = message_of(lambda: read(overrides={}))
+    assert message == "run/config.json: config.seed='x' is str; expected int"
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # A misspelt key, with the line that spells it.
+        ("config.seed = 3", "config.sede = 3", ":9: config.sede: nothing reads it (the section is "
+         "for Top); did you mean 'seed'?"),
+        ('"learning_rate": 1e-3', '"learnin_rate": 1e-3', ":11: config.optim.learnin_rate: nothing "
+         "reads it (the section is for optimizer and fast); did you mean 'learning_rate'?"),
+        ("config.optim = {", "config.optm = {", "config.optm.learning_rate: there is no such "
+         "setting; did you mean 'optim.learning_rate'?"),
+        # A key of another section, and one that only another choice reads.
+        ("config.seed = 3", "config.momentum = 3", ":9: config.momentum: nothing reads it (the "
+         "section is for Top); did you mean 'optim.momentum'?"),
+        ('"momentum": 0.9', '"decay": 0.9', ":12: config.optim.decay: nothing reads it (the "
+         "section is for optimizer and fast); valid: learning_rate, momentum, name"),
+        # Nothing like it anywhere.
+        ("config.seed = 3", "config.zzz = 3", ":9: config.zzz: nothing reads it (the section is "
+         "for Top); valid: flag, folder, mode, "),
+        ("config.seed = 3", "config.zzz = {'yyy': 3}", ":9: config.zzz.yyy: there is no such "
+         "setting; sections: optim"),
+        # A value of a wrong type, one outside its choices, and one that is missing.
+        ("config.seed = 3", "config.seed = '3'", ":9: config.seed='3' is str; expected int"),
+        ("config.seed = 3", "config.seed = True", ":9: config.seed=True is bool; expected int"),
+        ("config.seed = 3", "config.seed = 3.0", ":9: config.seed=3.0 is float; expected int"),
+        ("config.seed = 3", "config.flag = 1", ":9: config.flag=1 is int; expected bool"),
+        ("config.seed = 3", "config.steps = 'x'", ":9: config.steps='x' is str; expected int or "
+         "None"),
+        ("config.seed = 3", "config.sizes = (1, 'x')", ":9: config.sizes=(1, 'x') is tuple; "
+         "expected tuple[int, ...]"),
+        ("config.seed = 3", "config.pair = ('x',)", ":9: config.pair=('x',) is tuple; expected "
+         "tuple[str, float]"),
+        ("config.seed = 3", "config.mode = 'maxx'", ":9: config.mode='maxx' is str; expected one "
+         "of 'max', 'min'; did you mean 'max'?"),
+        ('"learning_rate": 1e-3,', "", ": config.optim.learning_rate is not set; expected float "
+         "(give it in the file or with --config.optim.learning_rate=VALUE)"),
+        # Python errors, with the line that raised.
+        ("config.seed = 3", "config.seed = sedes", ":9: NameError: name 'sedes' is not defined"),
+        ("config.seed = 3", "config.seed = = 3", ":9: SyntaxError: invalid syntax"),
+        ("import ml_collections", "import ml_colections", ":1: ModuleNotFoundError: No module "
+         "named 'ml_colections'"),
+        ("config.seed = 3", "raise ValueError('first\\nsecond')", ":9: ValueError: first"),
+        # Not what a config file is.
+        ("return config", "pass", ": get_config returned None; expected a ConfigDict"),
+        ("def get_config", "def get_conf", ": no function get_config(variant)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_is_told_with_its_place_and_what_was_meant(write, old, new, expected):
+    path = write(old=old, new=new)
+    message = message_of(lambda: load(path))
+    assert message.startswith(path)
+    assert expected in message
+
+
+def test_the_place_of_a_mistake_is_in_the_section_and_in_the_function_that_ran(write):
+    """Not merely the last line that has the word."""
+    path = write(old='"learning_rate": 1e-3', new='"learning_rate": None')
+    assert message_of(lambda: load(path)).startswith(f"{path}:11: config.optim.learning_rate=")
+    assert load(f"{path}:small")["optim"]["learning_rate"] == 1.0, "the variant sets it right"
+    path = write(old="config.optim.learning_rate = 1", new="config.optim.update(momentum=None)")
+    assert message_of(lambda: load(f"{path}:small")).startswith(f"{path}:22: config.optim.momentum")
+    assert load(path)["optim"]["momentum"] == 0.9
+    path = write(old='"momentum": 0.9', new='"name": "fast"}; config.x = {"name": 1')
+    assert message_of(lambda: load(path)).startswith(f"{path}:12: config.x.name: there is no such")
+    new = "for name in ['sede']:\n        config[name] = 3"
+    path = write(old="config.seed = 3", new=new)
+    assert message_of(lambda: load(path)).startswith(f"{path}:1: config.sede: "), "not to be read"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config.sede=1"], "--config.sede: nothing reads it (the section is for Top); did you "
+         "mean 'seed'?"),
+        (["--config.optim.share=1"], "--config.optim.share: nothing reads it (the section is for "
+         "optimizer and fast); did you mean 'share'?"),
+        (["--config.optim.schedule=x"], "--config.optim.schedule: nothing reads it"),
+        (["--config.optim.name=slow"], ":12: config.optim.momentum: nothing reads it (the section "
+         "is for optimizer and slow); valid: decay, learning_rate, name"),
+        (["--config.seed=x"], "--config.seed='x' is str; expected int"),
+        (["--config.seed=1.5"], "--config.seed=1.5 is float; expected int"),
+        (["--config.seed=none"], "--config.seed='none' is str; expected int"),
+        (["--config.seed=True"], "--config.seed=True is bool; expected int"),
+        (["--config.share=a\nb"], "--config.share='a\\nb' is str; expected float"),
+        (["--config.flag=yes"], "--config.flag='yes' is str; expected bool"),
+        (["--config.mode=maximum"], "--config.mode='maximum' is str; expected one of 'max', 'min'"),
+        (["--config.sizes=1,x"], "--config.sizes=('1', 'x') is tuple; expected tuple[int, ...]"),
+        (["--config.seed"], "--config.seed: a value is missing; write --config.seed=VALUE"),
+        (["--config.seed", "--config.flag=1"], "--config.seed: a value is missing"),
+        (["--confg.seed=1"], "unknown argument '--confg.seed=1'; settings are given as"),
+        (["seed=1"], "unknown argument 'seed=1'; settings are given as --config.KEY=VALUE"),
+        (["--config.=1"], "unknown argument '--config.=1'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line_is_told_as_it_was_typed(write, arguments, expected):
+    assert expected in message_of(lambda: load(write(), *arguments))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tiny.py:smal", "tiny.py: there is no variant 'smal'; did you mean 'small'?"),
+        ("tiny.py:xyz", "tiny.py: there is no variant 'xyz'; valid: slower, small"),
+        ("tinny.py", "no such file in {folder}; did you mean 'tiny.py'?"),
+        ("nowhere/tiny.py", "nowhere/tiny.py: there is no folder {folder}/nowhere"),
+        ("notes.txt", "notes.txt: expected a Python file that ends in .py"),
+    ],
+)
+def test_a_file_or_variant_that_is_not_there_is_told_with_the_nearest(
+    write, tmp_path, name, expected
+):
+    write()
+    (tmp_path / "notes.txt").write_text("config.seed = 3\n")
+    assert expected.format(folder=tmp_path) in message_of(lambda: load(f"{tmp_path}/{name}"))
+
+
+# --- the settings that are shipped ---
+
+
+@pytest.mark.parametrize("variant", ["default", "scratch", "wikiann", "conll2003", "files"])
+def test_every_shipped_variant_fits_the_settings_there_are(variant):
+    found = configs.load(f"{SHIPPED}:{variant}", overrides={}, schema=settings.schema)
+    again = json.loads(json.dumps(found.record()))
+    assert found == configs.from_record(again, path="", overrides={}, schema=settings.schema)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("task=tagging", "config.task='tagging': did you mean 'token_tagging'?"),
+        ("optim.name=adamm", "config.optim.name='adamm': did you mean 'adam'?"),
+        ("schedule.name=cosin", "config.schedule.name='cosin': did you mean 'cosine'?"),
+        ("data.source=tdfs", "config.data.source='tdfs': did you mean 'tfds'?"),
+        ("optim.momentum=0.9", "--config.optim.momentum: nothing reads it (the section is for "
+         "make_optimizer and adamw); valid: b1, b2, clip_norm, "),
+        ("model.learning_rate=1", "--config.model.learning_rate: nothing reads it (the section is "
+         "for Compute); did you mean 'optim.learning_rate'?"),
+        ("model.num_layers=2", "--config.model.num_layers: nothing reads it (the section is for "
+         "Compute); "),
+        ("model.dtype=bf16", "--config.model.dtype='bf16' is str; expected one of 'float32', "
+         "'bfloat16'"),
+    ],
+)  # fmt: skip
+def test_choices_of_the_shipped_settings_that_do_not_exist_are_told_with_the_nearest(
+    argument, expected
+):
+    given_here = configs.parse_overrides([f"--config.{argument}"])
+    message = message_of(
+        lambda: configs.load(SHIPPED, overrides=given_here, schema=settings.schema)
+    )
+    assert expected in message
+
+
+# --- no setting is without effect ---
+
+
+class Reads(ast.NodeVisitor):
+    """What the package reads of its settings: names of attributes, constants in brackets, and
+    (section, name) pairs where both are spelt."""
+
+    def __init__(self) -> None:
+        self.attributes: set[str] = set()
+        self.keys: set[tuple[str | None, str]] = set()
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.attributes.add(node.attr)
+        self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        name = getattr(node.slice, "value", None)
+        if isinstance(name, str) and isinstance(node.value, ast.Subscript):
+            self.keys.add((getattr(node.value.slice, "value", None), name))
+        elif isinstance(name, str) and isinstance(node.value, ast.Name) and node.value.id == "run":
+            self.keys.add(("", name))  # run = config[""]
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        # duration(config, "every", section="eval", ...) reads eval.every_steps, ...
+        if getattr(node.func, "id", None) == "duration":
+            what = node.args[1].value
+            section = next(k.value.value for k in node.keywords if k.arg == "section")
+            units = inspect.signature(optim.in_steps).parameters
+            self.keys |= {(section, f"{what}_{unit}") for unit in units}
+        self.generic_visit(node)
+
+
+@pytest.fixture(scope="module")
+def reads() -> Reads:
+    found = Reads()
+    for path in sorted((ROOT / "bigjax").rglob("*.py")):
+        found.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def every_taker() -> list[tuple[str, Callable]]:
+    """(section, function) for every choice that can be made."""
+    choices = itertools.product(TASKS, optim.OPTIMIZERS, optim.SCHEDULES, SOURCES, (None, "x"))
+    found = {}
+    for task, optimizer_name, schedule, source, checkpoint in choices:
+        values = {
+            "": {"task": task},
+            "optim": {"name": optimizer_name},
+            "schedule": {"name": schedule},
+            "data": {"source": source},
+            "init": {"checkpoint": checkpoint},
+        }
+        for section, takers in settings.schema(values).items():
+            found |= {(section, taker.__qualname__): (section, taker) for taker in takers}
+    return list(found.values())
+
+
+# Read by the table of choices, which picks the function that takes the rest of its section.
+CHOICES = {("", "task"), ("data", "source"), ("schedule", "name")}
+
+
+@pytest.mark.parametrize(
+    ("section", "taker"),
+    [pytest.param(s, f, id=f"{s or 'top'}-{f.__name__}") for s, f in every_taker()],
+)
+def test_every_setting_is_read_somewhere(reads, section, taker):
+    parameters = inspect.signature(taker).parameters.values()
+    names = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+    used = reads.attributes if section == "model" else set()  # the model is built from objects
+    if not dataclasses.is_dataclass(taker):
+        tree = ast.parse(inspect.getsource(taker))
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    unread = {
+        name for name in names if name not in used and (section, name) not in reads.keys | CHOICES
+    }
+    assert not unread, f"{taker.__name__} takes what nothing reads"
