@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from bigjax.errors import UserError
+from bigjax.trees import leaf_names
 
 Facts = dict[str, Any]
 
@@ -34,7 +35,10 @@ class Checkpoints:
             )
         self._manager = ocp.CheckpointManager(
             os.path.abspath(os.path.join(workdir, "checkpoints")),
-            item_names=("state", "facts"),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "facts": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(
                 save_decision_policy=policies.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(keep),
@@ -63,23 +67,39 @@ class Checkpoints:
     def latest(self) -> int | None:
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
     def restore(self, step: int, *, like: Any) -> tuple[Any, Facts]:
         """The state of a step, straight onto the shardings of `like` (a tree of shapes).
 
         Raises:
-          UserError: the checkpoint's arrays are not those of this config's model and optimizer.
+          UserError: the checkpoint cannot be read, or its arrays are not those of this config's
+            model and optimizer.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(like), facts=ocp.args.JsonRestore()
         )
+        where = f"checkpoint {step} in {self._manager.directory}"
         try:
-            restored = self._manager.restore(step, args=items)
-        except ValueError as error:
-            first = str(error).strip().splitlines()[0]
+            # Looked at first: a restore that fails half-way leaves reads that end in noise.
+            saved = self._manager.item_metadata(step).state
+            if saved is None:
+                raise FileNotFoundError("its metadata are missing")
+            differ = _differences(saved, like)
+            restored = None if differ else self._manager.restore(step, args=items)
+        except Exception as error:  # Orbax raises every type, bare Exception among them
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UserError(
-                f"checkpoint {step} in {self._manager.directory} does not fit this config's model "
-                f"and optimizer ({first}); use the config it was made with, or another --workdir"
+                f"{where} is damaged ({first}); delete its folder to go on from the one before, or "
+                "use another --workdir"
             ) from error
+        if differ:
+            more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
+            raise UserError(
+                f"{where} is not of this config's model and optimizer: {differ[0]}{more}; use the "
+                "config it was made with, or another --workdir"
+            )
         return restored.state, restored.facts
 
     def wait(self) -> None:
@@ -94,3 +114,18 @@ def abstract(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
     )
+
+
+def _differences(saved: Any, wanted: Any) -> list[str]:
+    """What is not alike in the saved arrays and the wanted ones, each in words."""
+
+    def described(tree: Any) -> dict[str, str]:
+        leaves = zip(leaf_names(tree), jax.tree.leaves(tree))
+        return {name: f"{leaf.dtype} {tuple(leaf.shape)}" for name, leaf in leaves}
+
+    there, here = described(saved), described(wanted)
+    return [
+        f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
+        for name in {**here, **there}
+        if there.get(name) != here.get(name)
+    ]

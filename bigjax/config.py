@@ -11,7 +11,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from bigjax import config_file
@@ -79,17 +79,29 @@ def from_record(
     overrides: Mapping[str, str],
     schema: Callable[[dict[str, Any]], Schema],
 ) -> Config:
-    """The settings of an earlier run from what `Config.record` kept of them, with overrides."""
-    given = dict(record["values"])
-    for key in [key for key, origin in record["origins"].items() if origin == "default"]:
-        given.pop(key)
+    """The settings of an earlier run from what `Config.record` kept of them, with overrides.
+
+    Defaults are those of that run, also where a newer version has others. A default that nothing
+    reads any more, because an override chose otherwise, is no mistake.
+
+    Raises:
+      UserError: as `load`; or `record`, read from `path`, is not what `Config.record` gives.
+    """
+    try:
+        values, origins, file = (record[name] for name in ("values", "origins", "file"))
+        given = {key: value for key, value in values.items() if origins[key] != "default"}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: is damaged, expected the settings of a run; use another --workdir"
+        ) from error
     return _resolve(
         given,
-        origins=record["origins"],
+        origins=origins,
         overrides=overrides,
         schema=schema,
         place=lambda key: f"{path}: config.{key}",
-        file=record["file"],
+        file=file,
+        defaults={key: value for key, value in values.items() if key not in given},
     )
 
 
@@ -101,6 +113,7 @@ def _resolve(
     schema: Callable[[dict[str, Any]], Schema],
     place: Callable[[str], str],
     file: str,
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Config:
     shown = lambda key: f"--config.{key}" if key in overrides else place(key)  # noqa: E731
     raw: dict[str, dict[str, Any]] = {"": {}}
@@ -121,6 +134,8 @@ def _resolve(
                 value, origin = _parse(overrides[key], annotation, place=shown(key)), "override"
             elif key in given:
                 value, origin = _check(given[key], annotation, place=place(key)), origins[key]
+            elif key in defaults:
+                value, origin = _check(defaults[key], annotation, place=place(key)), "default"
             elif default is not inspect.Parameter.empty:
                 value, origin = default, "default"
             else:
@@ -149,6 +164,26 @@ def _check_is_read(key: str, *, takers: Schema, shown: str) -> None:
         near = f"did you mean {elsewhere[0]!r}?"
     readers = " and ".join(fn.__name__ for fn in takers[section])
     raise UserError(f"{shown}: nothing reads it (the section is for {readers}); {near}")
+
+
+def choice(
+    values: Mapping[str, Mapping[str, Any]],
+    key: str,
+    *,
+    among: Iterable[str],
+    default: str | None = None,
+) -> str:
+    """The value of a setting on which the functions that take others depend, for a `schema`.
+
+    Raises:
+      UserError: it is none of `among`; names the nearest.
+    """
+    section, _, name = key.rpartition(".")
+    value = values.get(section, {}).get(name, default)
+    valid = list(among)
+    if value not in valid:
+        raise UserError(f"config.{key}={value!r}: {nearest(str(value), valid)}")
+    return value
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:

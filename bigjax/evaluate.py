@@ -18,7 +18,7 @@ def evaluate(
     """Scores of a split, on every process alike.
 
     Args:
-      eval_step: jitted `step.make_eval_step`, with outputs replicated over the mesh.
+      eval_step: the jitted `task.predict`, with outputs replicated over the mesh.
     """
     dataset = task.evals[split]
     num_rows = padded_rows(dataset, mesh=mesh)

@@ -25,6 +25,7 @@ class JsonLines:
         about to be repeated, and a line cut off by a crash is no line; both go."""
         self._path = path
         kept = _lines_up_to(path, step=resume_at)
+        self._kept = set(kept)
         with open(path + ".tmp", "w", encoding="utf-8") as file:
             file.writelines(kept)
         os.replace(path + ".tmp", path)
@@ -33,8 +34,10 @@ class JsonLines:
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         numbers = {name: float(value) for name, value in scalars.items()}
         finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
-        self._file.write(json.dumps({"step": int(step)} | finite) + "\n")
-        self._file.flush()
+        line = json.dumps({"step": int(step)} | finite) + "\n"
+        if line not in self._kept:  # a finished run that is run again scores itself again
+            self._file.write(line)
+            self._file.flush()
 
     def flush(self) -> None:
         self._file.flush()
@@ -48,16 +51,11 @@ class TensorBoard:
 
     def __init__(self, folder: str, *, resume_at: int):
         # TensorBoard hides what an interrupted run wrote from purge_step on.
-        purge_step = resume_at + 1 if resume_at else None
-        self._writer = _import_summary_writer()(folder, flush_secs=10, purge_step=purge_step)
+        self._writer = _import_summary_writer()(folder, flush_secs=10, purge_step=resume_at + 1)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, float(value), step)
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        for name, value in images.items():
-            self._writer.add_images(name, np.asarray(value), step, dataformats="NHWC")
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         for name, value in texts.items():

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.pipeline import global_batch
@@ -32,14 +34,35 @@ def check_finite(
             _stop(setup, found["is_finite"], step=step, workdir=workdir)
 
 
+def check_params(params: Any, *, step: int) -> None:
+    """Raises NonFiniteError where the parameters that a checkpoint is about to keep are not finite:
+    the last update overflowed, though its loss and gradients were finite."""
+    finite = jax.device_get(_leaves_are_finite(params))
+    bad = [name for name, good in zip(leaf_names(params), finite, strict=True) if not good]
+    if bad:
+        raise NonFiniteError(
+            f"step {step - 1}: its update made parameters that are not finite: {_some(bad)}; the "
+            "last checkpoint is intact; try a lower optim.learning_rate or a longer warm-up"
+        )
+
+
+@jax.jit
+def _leaves_are_finite(params: Any) -> list[jax.Array]:
+    return [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> None:
     dataset = setup.task.train
     path = os.path.join(workdir, f"nonfinite_batch_{step}.npz")
     np.savez(path, **global_batch(dataset, step=step, rows=np.arange(dataset.batch_rows)))
     names = ["the loss", *(f"gradient of {name}" for name in leaf_names(setup.state.params))]
     bad = [name for name, finite in zip(names, is_finite, strict=True) if not finite]
-    shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     raise NonFiniteError(
-        f"step {step}: not finite: {shown}; its batch is in {path}, the last checkpoint is intact; "
-        "try a lower optim.learning_rate or a longer warm-up"
+        f"step {step}: not finite: {_some(bad)}; its batch is in {path}, the last checkpoint is "
+        "intact; try a lower optim.learning_rate or a longer warm-up"
     )

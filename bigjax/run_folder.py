@@ -54,10 +54,25 @@ def write_start(workdir: str, *, config: Config, task: Task, resumes: bool) -> N
     }
     if resumes:
         _refuse_changes(workdir, config=config, fingerprints=fingerprints)
+        check_files(workdir, task=task)
     _write_json(workdir, "config.json", config.record())
     _write_json(workdir, "environment.json", environment() | {"data_fingerprint": fingerprints})
     for name, content in task.files.items():
         _write_text(workdir, name, content)
+
+
+def check_files(workdir: str, *, task: Task) -> None:
+    """Raises UserError where the tokenizer or the tags of the run in `workdir` are not this task's:
+    its parameters would then be read with other meanings."""
+    for name, content in task.files.items():
+        path = os.path.join(workdir, name)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", newline="") as file:
+                if file.read() != content:
+                    raise UserError(
+                        f"{path}: is not what this config, checkpoint and data make now; undo "
+                        "their change, or use another --workdir"
+                    )
 
 
 def read_config_record(workdir: str) -> dict[str, Any]:
@@ -108,11 +123,11 @@ def environment() -> dict[str, Any]:
 
 
 def _refuse_changes(workdir: str, *, config: Config, fingerprints: Mapping[str, str]) -> None:
-    old = read_config_record(workdir)["values"]
+    old = _field(workdir, "config.json", "values")
     new = json.loads(json.dumps(config.flat()))
     keys = [key for key in {**old, **new} if not key.startswith(HARMLESS)]
     differ = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
-    was = _read_json(workdir, "environment.json")["data_fingerprint"]
+    was = _field(workdir, "environment.json", "data_fingerprint")
     differ += [
         f"the content of {split}"
         for split in fingerprints
@@ -123,6 +138,14 @@ def _refuse_changes(workdir: str, *, config: Config, fingerprints: Mapping[str, 
             f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
             "another --workdir, or undo the change to go on with that run"
         )
+
+
+def _field(workdir: str, name: str, key: str) -> dict[str, Any]:
+    value = _read_json(workdir, name)
+    if not isinstance(value, dict) or not isinstance(value.get(key), dict):
+        path = os.path.join(workdir, name)
+        raise UserError(f"{path}: is damaged (no {key!r}); use another --workdir")
+    return value[key]
 
 
 def _version(package: str) -> str | None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bigjax import optim
-from bigjax.config import Config, Schema
-from bigjax.errors import UserError, nearest
+from bigjax.config import Config, Schema, choice
+from bigjax.errors import UserError
 from bigjax.tasks import TASKS
 
 
@@ -108,8 +108,14 @@ class Logging:
 # Least and greatest sensible values; what lies outside is refused before anything runs.
 LIMITS: dict[str, tuple[float, float]] = {
     "num_steps": (1, math.inf),
+    "seed": (0, 2**32 - 1),
     "ema_decay": (0, 1),
     "batch.accumulate": (1, math.inf),
+    "model.num_layers": (1, math.inf),
+    "model.hidden_size": (1, math.inf),
+    "model.num_heads": (1, math.inf),
+    "model.mlp_size": (1, math.inf),
+    "model.max_positions": (1, math.inf),
     "model.dropout": (0, 0.99),
     "model.attention_dropout": (0, 0.99),
     "loss.label_smoothing": (0, 0.99),
@@ -117,6 +123,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "optim.weight_decay": (0, math.inf),
     "optim.clip_norm": (1e-12, math.inf),
     "optim.layer_decay": (1e-12, 1),
+    "schedule.floor": (0, 1),
+    "schedule.timescale_steps": (1, math.inf),
     "eval.every_steps": (1, math.inf),
     "eval.every_epochs": (1e-12, math.inf),
     "eval.every_examples": (1, math.inf),
@@ -134,9 +142,19 @@ def check_limits(config: Config) -> None:
     """Raises UserError for a number outside its limits."""
     for key, value in config.flat().items():
         low, high = LIMITS.get(key, (-math.inf, math.inf))
-        if isinstance(value, (int, float)) and not low <= value <= high:
+        if isinstance(value, (int, float)) and not (low <= value <= high and math.isfinite(value)):
             expected = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
             raise UserError(f"config.{key}={value!r}: expected {expected}")
+    if config["eval"]["final"] == "best" and config["checkpoint"]["keep_best"] < 1:
+        raise UserError(
+            "config.checkpoint.keep_best=0 keeps no best checkpoint for eval.final='best'; set "
+            "--config.eval.final=latest, or keep one"
+        )
+    if config["eval"]["metric"] == "loss" and config["eval"]["mode"] == "max":
+        raise UserError(
+            "config.eval.metric='loss' with eval.mode='max' would keep the highest loss; set "
+            "--config.eval.mode=min"
+        )
 
 
 def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
@@ -145,19 +163,9 @@ def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
     Raises:
       UserError: an unknown task, optimizer, schedule or data source.
     """
-    task = values.get("", {}).get("task")
-    if task not in TASKS:
-        raise UserError(f"config.task={task!r}: {nearest(str(task), TASKS)}")
-    optimizer = values.get("optim", {}).get("name", "adamw")
-    if optimizer not in optim.OPTIMIZERS:
-        raise UserError(
-            f"config.optim.name={optimizer!r}: {nearest(str(optimizer), optim.OPTIMIZERS)}"
-        )
-    schedule = values.get("schedule", {}).get("name", "linear")
-    if schedule not in optim.SCHEDULES:
-        raise UserError(
-            f"config.schedule.name={schedule!r}: {nearest(str(schedule), optim.SCHEDULES)}"
-        )
+    task = choice(values, "task", among=TASKS)
+    optimizer = choice(values, "optim.name", among=optim.OPTIMIZERS, default="adamw")
+    schedule = choice(values, "schedule.name", among=optim.SCHEDULES, default="linear")
     return {
         "": [Run],
         **TASKS[task].takers(values),

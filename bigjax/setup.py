@@ -1,6 +1,7 @@
 """Owns the way from a config to everything a run needs: task, mesh, optimizer, shapes, shardings
 and jitted functions. Shapes come first: nothing is built before its sharding is known."""
 
+import functools
 import hashlib
 import os
 import platform
@@ -8,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -60,9 +60,10 @@ def build(config: Config) -> Setup:
             f"config.eval.metric={metric!r} is not a score of this task and data; "
             f"{nearest(metric, task.score_names)}"
         )
-    total_steps = round(duration(config, "num", section="", task=task) or 0)
-    if total_steps < 1:
+    length = duration(config, "num", section="", task=task)
+    if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
+    total_steps = max(1, round(length))
     warmup = duration(config, "warmup", section="schedule", task=task, total_steps=total_steps)
     name = config["schedule"]["name"]
     schedule = optim.make_schedule(
@@ -89,7 +90,7 @@ def build(config: Config) -> Setup:
         num_rows=num_rows,
         flops=count_flops(traced.jaxpr),
         train_step=traced.lower().compile(),
-        eval_step=jax.jit(step.make_eval_step(task), out_shardings=sharding.replicated(mesh)),
+        eval_step=jax.jit(task.predict, out_shardings=sharding.replicated(mesh)),
     )
 
 
@@ -114,39 +115,30 @@ def new_state(setup: Setup) -> tuple[TrainState, str]:
 
     Pretrained parameters take the place of random ones of the same name and shape.
     """
-    run, task = setup.config[""], setup.task
+    task = setup.task
     shardings = jax.tree.map(lambda x: x.sharding, setup.state)
+    init = _init(setup.config, task, setup.optimizer)
     if task.pretrained is None:
-        init = jax.jit(_init(setup.config, task, setup.optimizer), out_shardings=shardings)
-        return init(), "random"
+        return jax.jit(init, out_shardings=shardings)(), "random"
     loaded, source = task.pretrained()
-    merged = _merge(loaded, setup.state.params)
-
-    def begin(given: Any) -> TrainState:
-        variables = dict(task.init(step.stream(run["seed"], step.INIT_STREAM)))
-        random = variables.pop("params")
-        params = jax.tree.map(
-            lambda r, g: r if g is None else g, random, given, is_leaf=lambda x: x is None
-        )
-        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
-        ema = None if run["ema_decay"] is None else copy(params)
-        opt_state = setup.optimizer.tx.init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)
-
     placed = jax.tree.map(
         lambda x, s: None if x is None else jax.device_put(x, s),
-        merged, shardings.params, is_leaf=lambda x: x is None,
-    )  # fmt: skip
-    return jax.jit(begin, out_shardings=shardings)(placed), source
+        _merge(loaded, setup.state.params),
+        shardings.params,
+        is_leaf=lambda x: x is None,
+    )
+    return jax.jit(lambda given: init(given=given), out_shardings=shardings)(placed), source
 
 
 def num_params(state: TrainState) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(state.params))
 
 
-def _init(config: Config, task: Task, optimizer: Optimizer) -> Callable[[], TrainState]:
+def _init(config: Config, task: Task, optimizer: Optimizer) -> Callable[..., TrainState]:
     run = config[""]
-    return lambda: step.init_state(task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"])
+    return functools.partial(
+        step.init_state, task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"]
+    )
 
 
 def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh) -> TrainState:
@@ -158,7 +150,7 @@ def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: M
         params=params,
         model_state=jax.tree.map(lambda _: everywhere, shapes.model_state),
         opt_state=sharding.opt_state_shardings(
-            optimizer.tx, shapes.opt_state, params=params, mesh=mesh
+            optimizer.tx, shapes.opt_state, params=shapes.params, shardings=params, mesh=mesh
         ),
         ema=None if shapes.ema is None else params,
     )

@@ -4,6 +4,7 @@ jit over global arrays does the rest: no code outside this file knows how many d
 """
 
 import math
+import re
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def make_mesh(spec: str) -> Mesh:
         name, _, size = part.partition("=")
         if name not in sizes:
             raise UserError(f"mesh={spec!r}: no axis {name!r}; {nearest(name, AXES)}")
-        if not size.removeprefix("-").isdigit() or int(size) < -1 or int(size) == 0:
+        if not re.fullmatch(r"-1|[1-9][0-9]*", size):
             raise UserError(f"mesh={spec!r}: {part!r} should be {name}=SIZE, SIZE > 0 or -1")
         sizes[name] = int(size)
     num_devices = jax.device_count()
@@ -106,13 +107,31 @@ def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
 
 
 def opt_state_shardings(
-    tx: optax.GradientTransformation, opt_state: Any, *, params: Any, mesh: Mesh
+    tx: optax.GradientTransformation,
+    opt_state: Any,
+    *,
+    params: Any,
+    shardings: Any,
+    mesh: Mesh,
 ) -> Any:
-    """Shardings for the optimizer's state (shapes): what mirrors a parameter lies where it lies."""
+    """Shardings for the optimizer's state (shapes): what has its parameter's shape lies where the
+    parameter lies; the rest, such as factored moments, is on every device.
+
+    Args:
+      params, shardings: the parameters' shapes and shardings.
+    """
+
+    def sharding(leaf: Any, param: Any, sharding: NamedSharding) -> Any:
+        if isinstance(leaf, optax.MaskedNode):  # the hole of a frozen parameter
+            return leaf
+        return sharding if leaf.shape == param.shape else replicated(mesh)
+
     return optax.tree.map_params(
         tx,
-        lambda _, sharding: sharding,
+        sharding,
         opt_state,
         params,
+        shardings,
         transform_non_params=lambda _: replicated(mesh),
+        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )

@@ -1,4 +1,4 @@
-"""Owns the jitted functions: how a state begins, one update, one batch of evaluation.
+"""Owns the functions to be jitted: how a state begins, and one update.
 
 Everything is masked sums: a microbatch adds its gradient of the summed loss and its weight, and the
 total is divided once. So accumulation, empty rows and devices change nothing beyond rounding.
@@ -25,11 +25,24 @@ def stream(seed: int, name: int) -> jax.Array:
 
 
 def init_state(
-    task: Task, tx: optax.GradientTransformation, *, seed: int, ema_decay: float | None
+    task: Task,
+    tx: optax.GradientTransformation,
+    *,
+    seed: int,
+    ema_decay: float | None,
+    given: Any = None,
 ) -> TrainState:
-    """The state before the first update; traceable."""
+    """The state before the first update; traceable.
+
+    Args:
+      given: parameters that take the place of random ones, a tree like params with None for those
+        that stay random; or None.
+    """
     variables = dict(task.init(stream(seed, INIT_STREAM)))
     params = variables.pop("params")
+    if given is not None:
+        pick = lambda random, found: random if found is None else found  # noqa: E731
+        params = jax.tree.map(pick, params, given, is_leaf=lambda leaf: leaf is None)
     # A copy: donated buffers must not be shared between two leaves of the state.
     ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, variables, tx.init(params), ema)
@@ -78,11 +91,6 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
 
     return train_step
-
-
-def make_eval_step(task: Task) -> Callable[..., tuple[dict[str, Mean], dict[str, jax.Array]]]:
-    """One batch of evaluation: (variables, batch) -> (sums, outputs by row), to be jitted."""
-    return lambda variables, batch: task.predict(variables, batch)
 
 
 def mean_gradients(

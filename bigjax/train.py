@@ -15,6 +15,7 @@ from bigjax.data.pipeline import Prefetch
 from bigjax.errors import UserError
 from bigjax.evaluate import evaluate
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
+from bigjax.nonfinite import check_params
 from bigjax.recent import Recent
 from bigjax.setup import Setup, build, duration, new_state, num_params
 from bigjax.state import TrainState
@@ -76,11 +77,13 @@ def train(config: Config, *, workdir: str) -> dict[str, float]:
 def score_run(config: Config, *, workdir: str) -> dict[str, float]:
     """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
     run_folder.read_config_record(workdir)  # before Orbax makes a folder of what is no run
+    run_folder.create(workdir)
     checkpoints = _checkpoints(config, workdir)
     latest = checkpoints.latest()
     if latest is None:
         raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
     setup = build(config)
+    run_folder.check_files(workdir, task=setup.task)
     state, facts = checkpoints.restore(latest, like=setup.state)
     writer = Writers([Terminal(start=latest, total_steps=setup.total_steps)])
     try:
@@ -114,11 +117,12 @@ def _loop(
     recent = Recent(setup, batches, workdir=workdir, step=start)
     saved_at = time.monotonic()
     for step in range(start, total + 1):
-        evaluates = is_due(every.evaluate, step) or (step == total and "dev" in task.evals)
+        evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or step == total)
         saves = is_due(every.save, step) or time.monotonic() - saved_at > every.save_seconds
         fresh = not (restored and step == start)  # what is restored was evaluated and saved
         if (evaluates or saves or step == total) and fresh:
             recent.wait()
+            check_params(state.params, step=step)
             score = None
             if evaluates:
                 scores = _evaluate(setup, state, "dev")
@@ -175,6 +179,11 @@ def _finish(
     """Final scores of every split, `results.json` and the report."""
     step, best = int(state.step), facts["best_step"]
     if setup.config["eval"]["final"] == "best" and best is not None and best != step:
+        if best not in checkpoints.steps():
+            raise UserError(
+                f"--workdir={workdir}: the best checkpoint, of step {best}, is not there; score "
+                "the latest one with --config.eval.final=latest"
+            )
         state, _ = checkpoints.restore(best, like=setup.state)
     scored_step = int(state.step)
     scores = {split: _evaluate(setup, state, split) for split in setup.task.evals}

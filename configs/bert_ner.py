@@ -1,6 +1,22 @@
 """Named-entity recognition with a BERT encoder.
 
-Each variant is run as `python main.py --config=configs/bert_ner.py:VARIANT --workdir=runs/NAME`.
+    python main.py --config=configs/bert_ner.py[:VARIANT] --workdir=runs/NAME
+
+Scores are strict entity F1 on test, of seed 0; times are of two CPU cores (AVX-512, float32),
+without installation.
+
+| variant | data | start | test F1 | time |
+| --- | --- | --- | --- | --- |
+| default | embedded corpus, 5,000 sentences | minilm | @DEFAULT_F1@ | @DEFAULT_TIME@ |
+| scratch | the same | random weights, own vocabulary | @SCRATCH_F1@ | @SCRATCH_TIME@ |
+| wikiann | WikiANN English, 20,000 sentences | minilm | 0.774 | @WIKI_TIME@ |
+| conll2003 | CoNLL-2003 | minilm | not measured: the data is not free | |
+| files, on WNUT-17 | the user's CoNLL files | minilm | 0.319 | @WNUT_TIME@ |
+
+wikiann and conll2003 need `pip install 'bigjax[tfds]'` and data prepared as array_record in
+--config.data.data_dir=PATH (without it: where TFDS keeps its data). files needs
+--config.data.train=FILE --config.data.dev=FILE, and may have --config.data.test=FILE.
+Every variant can start elsewhere: --config.init.checkpoint=HUGGING_FACE_FOLDER_OR_NAME.
 """
 
 import ml_collections

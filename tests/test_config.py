@@ -236,6 +236,33 @@ def test_overrides_and_mistakes_in_a_record_are_told_apart_from_those_in_a_file(
     assert message == "run/config.json: config.seed='x' is str; expected int"
 
 
+def test_a_record_keeps_the_defaults_of_its_run_where_they_are_still_read(write):
+    record = json.loads(json.dumps(load(write(), "--config.seed=5").record()))
+    record["values"] |= {"share": 0.25, "sizes": [7], "optim.decay": 0.5}
+    record["origins"] |= {"optim.decay": "default"}  # of an optimizer that is not this one
+    found = configs.from_record(record, path="config.json", overrides={}, schema=schema)
+    assert (found[""]["share"], found[""]["sizes"], found[""]["seed"]) == (0.25, (7,), 5)
+    assert (found.origins["share"], found.origins["seed"]) == ("default", "override")
+    assert "decay" not in found["optim"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        [],
+        {"values": [], "origins": {}, "file": "x"},
+        {"values": {"seed": 1}, "origins": {}, "file": "x"},
+        {"values": {"seed": 1}, "origins": {"seed": "file"}},
+    ],
+)
+def test_a_damaged_record_is_told_with_its_file(record):
+    message = message_of(
+        lambda: configs.from_record(record, path="run/config.json", overrides={}, schema=schema)
+    )
+    assert message.startswith("run/config.json: is damaged")
+
+
 # --- mistakes ---
 
 

@@ -47,7 +47,7 @@ def fails(capsys):
         (["train"], "unknown argument 'train'"),
         (["--mode=trian"], "argument --mode: invalid choice: 'trian' (choose from "),
         (["--mode"], "argument --mode: expected one argument; --help lists the flags"),
-        (["--config.seed=-1"], "seed=-1: expected 0 or more"),
+        (["--config.seed=-1"], "seed=-1: expected from 0"),
         (["--config.num_steps=5"], "num_steps=5 and num_epochs=3.0: give one of them"),
         (["--config.batch.rows=8"], "batch.examples=32 and batch.rows=8: give exactly one"),
         (["--config.mesh=data=3"], "mesh='data=3' asks for 3 devices, and there are 8"),
@@ -62,7 +62,7 @@ def test_a_mistake_in_the_flags_or_settings_is_one_line(
     small = ["--config.data.num_train=20", "--config.data.num_dev=5", "--config.data.num_test=5"]
     checkpoint = f"--config.init.checkpoint={tiny_bert}"
     given = [f"--config={CONFIG}", f"--workdir={tmp_path}/run", *small, checkpoint]
-    assert fails(*given, "--config.text.row_length=32", *arguments).startswith(expected)
+    assert expected in fails(*given, "--config.text.row_length=32", *arguments)
 
 
 @pytest.mark.parametrize(

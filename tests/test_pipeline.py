@@ -175,3 +175,21 @@ def test_a_loop_that_ends_early_leaves_no_thread_behind():
     assert not input_threads()
     with pytest.raises(StopIteration):
         next(batches)
+
+
+def test_what_is_planned_but_not_begun_when_the_loop_ends_is_never_made():
+    made, may_go_on = [], threading.Event()
+
+    def make(step: int) -> int:
+        made.append(step)
+        assert step == 0 or may_go_on.wait(timeout=5)
+        return step
+
+    batches = iter(pipeline.Prefetch(make, start=0, stop=100))
+    assert next(batches) == 0
+    batches.close()
+    may_go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("input"):
+            thread.join(timeout=5)
+    assert made in ([0], [0, 1])

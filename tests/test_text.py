@@ -161,6 +161,7 @@ def test_every_word_is_owned_once_by_the_window_in_which_it_has_the_most_context
                         if b <= place < e
                     )
                     assert context(place, begin=begin, end=end, length=length) == best
+                    assert best >= ((row_length - 3) // 2 - 1) // 2, "windows overlap by half"
 
 
 @pytest.mark.parametrize("row_length", [0, 3, 9])

@@ -48,9 +48,9 @@ NAMES = {
         Will Mark Bill Grant Rose Hope Faith Grace Joy Art Frank Dean Ivy Lily Daisy Ruby Amber
         Pearl April June May Dawn Summer Autumn Holly Jade Olive Violet Chance Chase Drew Rob Pat
         Sue Bob Gene Max Miles Cliff Rusty Buck Basil Angel Melody Harmony Christian Duke Earl
-        Guy Iris Jasmine Heather Penny Misty Stormy Sandy Sky Robin Jay Hunter Mason Carter Cash
-        Ace Reed Brook Clay Forest Glen Ray Skip Woody Wade Pierce Victor Jewel Ginger Honey
-        Merry Patience Constance Charity Felicity Prudence""",
+        Guy Iris Jasmine Heather Penny Misty Sandy Robin Jay Hunter Mason Carter Reed Brook Clay
+        Forest Glen Ray Woody Wade Pierce Victor Jewel Ginger Honey Merry Patience Constance
+        Charity Felicity Prudence""",
     "given_place": """
         Chelsea Florence Sydney Charlotte Victoria Madison Orlando Dallas Milan Paris Nancy Sofia
         Adelaide Phoenix Santiago Austin Houston Carson Savannah Brooklyn Georgia Virginia
@@ -104,14 +104,14 @@ NAMES = {
         Brown Young Green White Black Gray King Bishop Cook Baker Butler Mason Carter Frost Snow
         Summers Winters Day Long Short Strong Sharp Swift Gates Rice Bacon Lamb Major Law Best
         Moody Power Case Banks Fields Rivers Hill Church Wood Stone Fox Wolf Price Bird Field
-        Marsh Pool Rock Stern Bright Love Little Good Wise Noble Rich Small Cross Shepherd Fisher
+        Marsh Pool Rock Stern Bright Love Little Wise Noble Rich Small Cross Shepherd Fisher
         Hunter Page Knight Abbott Pope Cardinal Prior Parsons Chambers Waters Wells Bridges
         Brooks Woods Marks Mills Sands Waller Flowers Berry Cherry Peach Root Branch Bush Leaf
         Reed Moss Heath Glass Irons Cash Penny Gold Silver Diamond Pearl Ball Boot Cape Coats
-        Nutter Savage Hardy Blunt Quick Fast Early Child Bliss Hope May Grant Rose Mark Drew Ford
-        Lane Weeks Monday Noon Outlaw Judge Marshal Champion Victor Trainer Singer Player Farmer
-        Carver Archer Gardener Carpenter Mercer Barber Porter Potter Tanner Draper Speaker Cannon
-        Pistol Sargent Bellow Crisp Bean Curry Onions Pickles Salt Pepper Drinkwater""",
+        Savage Hardy Blunt Fast Child Bliss Hope May Grant Rose Mark Drew Ford Lane Weeks Judge
+        Marshal Champion Victor Trainer Singer Player Farmer Carver Archer Gardener Carpenter
+        Mercer Barber Porter Potter Tanner Draper Speaker Cannon Sargent Bellow Crisp Bean Curry
+        Drinkwater""",
     "shared": """
         Lincoln Washington Houston Austin Santiago Sterling Florence Jackson Chelsea Preston
         Bolton Bradford Lancaster Hamilton Stafford Wellington Milan Charlotte Madison Orlando
@@ -176,9 +176,9 @@ NAMES = {
         Pretoria Tripoli Algiers Riyadh Amman Beirut Minsk Tbilisi Baku Taipei Dakar Accra""",
     "city_word": """
         Reading Bath Cork Nice Mobile Split Buffalo Phoenix Orange Hull Sale Bury Lens Tours
-        Flint Champions Deal Rugby Ware March Eye Poole Wells Rye Crewe Goole Sandwich Liberal
-        Normal Hershey Beaver Falls_Church Boulder Sparks Corona Surprise Independence Enterprise
-        Concord Opportunity Bend Eureka Fountain Spa Male Apt Essen Worms Baden Singen Hope""",
+        Flint Deal Rugby Poole Wells Rye Crewe Goole Sandwich Normal Hershey Beaver Falls_Church
+        Boulder Sparks Corona Independence Enterprise Concord Bend Eureka Fountain Spa Essen
+        Worms Baden Singen Hope""",
     "country": """
         France Germany Spain Italy Portugal Belgium Switzerland Austria Poland Hungary Romania
         Bulgaria Serbia Croatia Slovenia Slovakia Greece Turkey Ukraine Belarus Russia Lithuania
@@ -223,7 +223,8 @@ NAMES = {
         Baltic_Sea Adriatic Aegean Mediterranean Caribbean Caspian Arctic Bosphorus Dardanelles
         Strait_of_Hormuz Gulf_of_Aden Gulf_of_Guinea Bay_of_Biscay Bay_of_Bengal Irish_Channel
         Tasman_Sea Coral_Sea Timor_Sea Gulf_of_Thailand Bering_Strait Sea_of_Marmara Kattegat
-        Gulf_of_Mexico Barents_Sea Solent Straits_of_Malacca Baffin_Bay""",
+        Gulf_of_Mexico Barents_Sea Solent Straits_of_Malacca Baffin_Bay Sea_of_Azov Sea_of_Japan
+        Sea_of_Okhotsk""",
     "range": """
         Alps Pyrenees Carpathians Apennines Urals Caucasus Himalayas Andes Rockies Appalachians
         Sierra_Nevada Sahara Gobi Kalahari Negev Serengeti Atacama Dolomites Pampas Everglades
@@ -252,11 +253,10 @@ NAMES = {
         Hewlett-Packard Caltex Bridgestone""",
     "firm_word": """
         Apple Target Shell Gap Visa Oracle Orange Amazon Sprint Subway Dove Delta Caterpillar
-        Progressive Alphabet Meta Snap Slack Zoom Stripe Boots Next Virgin Halfords Fox Chase
-        Discover Block Match Box Dish Unity Circle Signet Corona Puma Jaguar Beyond Pilot Mars
-        Tide Crest Galaxy Focus Cadence Sage Compass Monster Indeed Shift Fortune Crocs Guess Gem
-        Wish Bolt Wise Monument Ford Penguin Burberry Carnival Hertz Dominion Southern Ball
-        Public Sketchers Hess Key Twist Buzz Rover Mini Smart Seat Opal""",
+        Alphabet Snap Slack Zoom Stripe Boots Virgin Halfords Fox Chase Discover Block Match Box
+        Dish Unity Circle Signet Corona Puma Jaguar Pilot Mars Tide Crest Galaxy Focus Cadence
+        Sage Compass Monster Shift Fortune Crocs Gem Wish Bolt Wise Monument Ford Penguin
+        Burberry Carnival Hertz Dominion Ball Sketchers Hess Key Buzz Seat Opal""",
     "firm_key": """
         Arcadia Northgate Meridian Halcyon Calder Redwood Zenith Pinnacle Vantage Solaris Novatek
         Quantex Trident Orion Polaris Aurora Helios Titan Apollo Mercury Vertex Nexus Quantum
@@ -408,8 +408,7 @@ NAMES = {
     "event_bare": """
         Wimbledon Christmas Easter Ramadan Diwali Hanukkah Passover Thanksgiving Halloween
         Hogmanay Glastonbury Oktoberfest Bastille_Day Independence_Day Eid_al-Fitr Lent Pentecost
-        Holi Nowruz Songkran Mardi_Gras Comic-Con Purim Burns_Night Anzac_Day Kwanzaa Eurovision
-        Bayreuth""",
+        Holi Nowruz Songkran Mardi_Gras Comic-Con Purim Anzac_Day Kwanzaa Eurovision Bayreuth""",
     "prize": """
         Nobel Pulitzer Booker Oscar Grammy Emmy Tony Bafta Goncourt Turner Fields Abel Goya Cesar
         Cervantes Pritzker Costa Stirling Hugo Nebula Edgar Orwell Mercury Brit Juno Templeton
@@ -431,7 +430,7 @@ NAMES = {
         Koran Bible Talmud Iliad Odyssey Mahabharata Torah Ramayana Aeneid Upanishads Decameron
         Kalevala Bhagavad_Gita Divine_Comedy Book_of_Kells Domesday_Book Magna_Carta Vulgate
         Avesta Popol_Vuh Dhammapada Septuagint Nibelungenlied Mabinogion Shahnameh Edda
-        Canterbury_Tales""",
+        Canterbury_Tales Book_of_Hours Book_of_Job Book_of_Common_Prayer Book_of_Changes""",
     "work_adj": """
         Silent Broken Crimson Golden Hidden Forgotten Distant Burning Frozen Endless Secret
         Lonely Wandering Velvet Scarlet Hollow Gentle Restless Bitter Sleeping Drowned Painted
@@ -679,8 +678,8 @@ RULES = {
         3 | $team_name
         3 | $shared
         2 | $city_plain
-        3 | $city_plain $nickname
-        2 | $shared $nickname""",
+        4 | $city_plain $nickname
+        1 | $shared $nickname""",
     "the_agency": "$agency_the",
     "the_relief": "$relief_the",
     "agency": "$agency_bare",
@@ -1039,7 +1038,7 @@ RULES = {
         at #35-79 , $person is the youngest member that $aparty has sent to $abody
         the widow of $man laid flowers at his grave in $city
         $thousands people signed a petition against the road from $city to $city
-        $pol accused $apaper of printing lies about the years at $auniv
+        $pol accused reporters at $apaper of printing lies about the years at $auniv
         $land cut its gift to $abody by $pct , to $money
         the treaty was signed by $person for $land and by $person for $land
         police used tear gas on students from $auniv who marched on $city
@@ -1178,7 +1177,7 @@ RULES = {
         $exec refused to say whether $xfirm would bid for $firm
         $land and $land ended their row over the tax on $goods
         $firm and its rival $firm both missed the target set by $abody
-        the pension fund of $firm sold its shares in $xfirm
+        the pension scheme of $firm sold its shares in $xfirm
         a judge in $city let $firm end its deal with $firm
         $person , the $boss , owns #2-30 percent of $xfirm and a cousin , $person , #2-9 percent
         a fire at a $xfirm warehouse in $city caused a loss of $money""",
@@ -1290,9 +1289,9 @@ RULES = {
         $champ won the pole vault and $champ the high jump
         $person and $person of $land won the doubles against $person and $person of $land
         $club owner $person put the club up for sale for $money
-        coach $person:1 left $player , whom $last:1 called lazy , out of the squad to face $club
+        coach $person:1 left $player , whom $last:1 distrusts , out of the squad to face $club
         a crowd of $thousands in $city watched $champ win the $the_tourn
-        $club , without $player , lost at home to $club
+        $club , without $player , lost $goals at home to $club
         $champ will marry $champ in $city after the $the_tourn
         $club bought $person from $club and sold $person to $club
         $champ missed the cut at the $the_tourn by a stroke
@@ -1799,7 +1798,7 @@ RULES = {
         New $species found in $province
         $probe reaches orbit
         $expert wins $the_prize
-        $land to send $probe to Mars orbit
+        $land to send $probe into orbit
         Study links $ill to diet in $city
         New cases of $ill in $city
         $smallfirm drug for $ill fails test

@@ -53,6 +53,7 @@ def conll_files(
     test: str | None = None,
     token_column: int = 0,
     tag_column: int = -1,
+    separator: str | None = None,
     scheme: Literal["auto", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "none"] = "auto",
 ) -> Splits:
     """The user's own CoNLL column files, one for each split."""
@@ -61,7 +62,13 @@ def conll_files(
         if path == "":
             raise UserError(f"data.{split} is empty: give a file with --config.data.{split}=PATH")
     return {
-        split: conll.read(path, token_column=token_column, tag_column=tag_column, scheme=scheme)
+        split: conll.read(
+            path,
+            token_column=token_column,
+            tag_column=tag_column,
+            separator=separator,
+            scheme=scheme,
+        )
         for split, path in paths.items()
         if path is not None
     }

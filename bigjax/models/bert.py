@@ -32,14 +32,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What a checkpoint fixes: the shapes of the parameters and the constants they were trained
-    with. The defaults are a small encoder for training from random weights."""
+    with."""
 
-    vocab_size: int = 8192
-    num_layers: int = 4
-    hidden_size: int = 256
-    num_heads: int = 4
-    mlp_size: int = 1024
-    max_positions: int = 512
+    vocab_size: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    mlp_size: int
+    max_positions: int
     position_offset: int = 0  # RoBERTa counts positions from padding_idx + 1.
     num_token_types: int = 2  # 0: the model has no token type embedding (DistilBERT).
     activation: str = "gelu"

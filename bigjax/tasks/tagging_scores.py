@@ -11,6 +11,7 @@ from bigjax.data import packing
 from bigjax.data.packing import Packing
 from bigjax.data.sentences import Sentences
 from bigjax.data.text import Windows, fill_rows
+from bigjax.errors import UserError
 from bigjax.metrics import Confusion, EntityCounts, conlleval_spans, spans
 from bigjax.task import Scores
 
@@ -31,9 +32,17 @@ class Split(NamedTuple):
 
 def tag_names(splits: Sequence[Sentences]) -> list[str]:
     """Every tag a model may predict, in a fixed order: "O" first, then B- and I- of each type; tags
-    that are not IOB2 (POS) in alphabetical order."""
-    found = {tag for sentences in splits for tags in sentences.tags for tag in set(tags)}
+    that are not IOB2 (POS) in alphabetical order. UserError where splits differ in kind."""
+    of_split = [{tag for tags in sentences.tags for tag in tags} for sentences in splits]
+    found = set().union(*of_split)
     if not has_spans(found):
+        for sentences, tags in zip(splits, of_split):
+            if tags != {"O"} and has_spans(tags):
+                plain = min(tag for tag in found if not has_spans({tag}))
+                raise UserError(
+                    f"{sentences.where} marks spans (B-, I-), and another split has plain tags "
+                    f"such as {plain!r}; check data.tag_column and data.scheme"
+                )
         return sorted(found)
     kinds = sorted({tag[1:] for tag in found if tag != "O"})  # "-PER"; "" where types are unnamed
     return ["O"] + [prefix + kind for kind in kinds for prefix in "BI"]

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.config import Config
+from bigjax.config import Config, choice
 from bigjax.data import packing, pipeline, text
 from bigjax.data.sentences import Sentences
 from bigjax.data.sources import SOURCES
-from bigjax.errors import UserError, nearest
+from bigjax.errors import UserError
 from bigjax.losses import cross_entropy
 from bigjax.metrics import Mean
 from bigjax.models import bert, huggingface, ops
@@ -62,10 +62,9 @@ class Loss:
 
 def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
     """The functions that take this task's sections of the config."""
-    source = values.get("data", {}).get("source")
-    if source not in SOURCES:
-        raise UserError(f"config.data.source={source!r}: {nearest(str(source), SOURCES)}")
-    pretrained = values.get("init", {}).get("checkpoint", "None") not in (None, "None", "none")
+    source = choice(values, "data.source", among=SOURCES)
+    checkpoint = values.get("init", {}).get("checkpoint")
+    pretrained = checkpoint is not None and str(checkpoint).lower() != "none"
     return {
         "data": [SOURCES[source]],
         "text": [Rows] if pretrained else [Rows, Vocabulary],
@@ -111,6 +110,12 @@ def make(config: Config) -> Task:
         )
     encode = functools.partial(encode_split, tags=tags, tokenizer=tokenizer, row_length=row_length)
     splits = {name: encode(sentences) for name, sentences in splits.items()}
+    largest = max(int(split.windows.tokens.max()) for split in splits.values())
+    if largest >= sizes.vocab_size:
+        raise UserError(
+            f"init.checkpoint: tokenizer.json gives id {largest}, and config.json's vocab_size is "
+            f"{sizes.vocab_size}: they do not belong together"
+        )
     train = splits["train"]
     compute = bert.Compute(**config["model"] if pretrained else config.pick("model", bert.Compute))
     model = Tagger(sizes, compute, len(tags))

@@ -1,0 +1,65 @@
+"""The README's commands parse, its settings exist and its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bigjax import config, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    """The arguments of every `python main.py ...` of the README's code blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    parts = [part for line in lines for part in line.split("&&")]
+    return [shlex.split(part.split("main.py", 1)[1]) for part in parts if "main.py" in part]
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_of_the_readme_names_a_config_that_resolves(arguments: list[str]) -> None:
+    files = [a.removeprefix("--config=") for a in arguments if a.startswith("--config=")]
+    overrides = config.parse_overrides([a for a in arguments if a.startswith("--config.")])
+    if "--mode=evaluate" in arguments:
+        assert not files  # it reads the settings from the run
+        return
+    (file,) = files
+    found = config.load(str(ROOT / file), overrides=overrides, schema=settings.schema)
+    settings.check_limits(found)
+
+
+def test_every_setting_of_the_readme_is_one() -> None:
+    mentioned = re.findall(r"`((?:[a-z]+\.)?[a-z_]+)=(?:\"(.*?)\"|([^`\s,]+))`", README)
+    assert len(mentioned) >= 10
+    for key, quoted, plain in mentioned:
+        overrides = {key: quoted or plain}
+        if key == "batch.rows":
+            overrides["batch.examples"] = "None"
+        found = config.load(
+            str(ROOT / "configs/bert_ner.py"), overrides=overrides, schema=settings.schema
+        )
+        settings.check_limits(found)
+
+
+def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+        for link in links:
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "<!-- tests -->" in script
+    block = README.split("<!-- tests -->")[1].split("```bash\n")[1].split("```")[0]
+    assert "-m pytest" in block
+
+
+def test_no_placeholder_is_left_in_the_documents() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        assert not re.search(r"@[A-Z_]+@", document.read_text(encoding="utf-8")), document.name

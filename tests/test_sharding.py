@@ -1,0 +1,289 @@
+"""Where rows and parameters lie on eight devices, and that it changes no loss."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from bigjax import config as configs
+from bigjax import optim, settings, setup, sharding
+from bigjax.data.pipeline import global_batch
+from bigjax.errors import UserError
+from bigjax.models import bert
+from bigjax.task import Dataset
+from bigjax.tasks import token_tagging
+
+TOLERANCE = 1e-5
+MESHES = ("data=8", "fsdp=8", "data=2,fsdp=2,tensor=2")
+NUM_STEPS = 4
+
+
+# --- the mesh -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        ("data=8", (8, 1, 1)),
+        ("data=-1", (8, 1, 1)),
+        ("fsdp=-1", (1, 8, 1)),
+        ("data=2,fsdp=4", (2, 4, 1)),
+        ("tensor=2, data=-1", (4, 1, 2)),
+        ("data=2,fsdp=2,tensor=2", (2, 2, 2)),
+        ("data=8,tensor=-1", (8, 1, 1)),
+    ],
+)
+def test_a_mesh_has_the_sizes_that_are_asked_for(spec, shape):
+    mesh = sharding.make_mesh(spec)
+    assert mesh.axis_names == ("data", "fsdp", "tensor")
+    assert mesh.devices.shape == shape
+    assert {device.id for device in mesh.devices.flat} == set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("dat=8", "no axis 'dat'; did you mean 'data'"),
+        ("data", "'data' should be data=SIZE"),
+        ("data=", "'data=' should be data=SIZE"),
+        ("data=two", "'data=two' should be data=SIZE"),
+        ("data=0", "'data=0' should be data=SIZE"),
+        ("data=-2", "'data=-2' should be data=SIZE"),
+        ("data=4", "asks for 4 devices, and there are 8"),
+        ("data=3", "asks for 3 devices, and there are 8"),
+        ("data=16", "asks for 16 devices, and there are 8"),
+        ("data=3,fsdp=-1", "asks for 3 devices times -1, and there are 8"),
+        ("data=-1,fsdp=-1", "at most one -1"),
+        ("", "asks for 1 devices, and there are 8"),
+    ],
+)
+def test_a_mesh_that_cannot_be_is_an_error_of_one_line(spec, message):
+    with pytest.raises(UserError, match=f"^mesh={spec!r}.*{message}") as error:
+        sharding.make_mesh(spec)
+    assert "\n" not in str(error.value)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def toy_dataset(*, batch_rows: int) -> Dataset:
+    rows = lambda numbers: {  # noqa: E731
+        "x": np.stack([numbers, numbers**2], axis=1).astype(np.float32) + 1,
+        "mask": np.ones(len(numbers), bool),
+    }
+    return Dataset(rows, batch_rows, num_rows=50, num_examples=50, fill=1.0, fingerprint="")
+
+
+@pytest.mark.parametrize(
+    ("spec", "batch_rows", "parts", "expected"),
+    [
+        ("data=8", 8, 1, 8),
+        ("data=8", 9, 1, 16),
+        ("data=8", 1, 1, 8),
+        ("data=2,fsdp=2,tensor=2", 9, 1, 12),
+        ("data=2,fsdp=2,tensor=2", 9, 2, 16),
+        ("tensor=8", 9, 4, 12),
+        ("tensor=8", 9, 1, 9),
+    ],
+)
+def test_a_batch_grows_to_the_next_multiple(spec, batch_rows, parts, expected):
+    found = sharding.padded_rows(
+        toy_dataset(batch_rows=batch_rows), mesh=sharding.make_mesh(spec), num_microbatches=parts
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("spec", [*MESHES, "tensor=8"])
+@pytest.mark.parametrize("batch_rows", [5, 8, 11])
+def test_a_batch_on_the_mesh_is_the_global_batch(spec, batch_rows):
+    dataset, mesh = toy_dataset(batch_rows=batch_rows), sharding.make_mesh(spec)
+    num_rows = sharding.padded_rows(dataset, mesh=mesh)
+    found = sharding.put_batch(dataset, step=3, mesh=mesh, num_rows=num_rows)
+    expected = global_batch(dataset, step=3, rows=np.arange(num_rows))
+    assert set(found) == set(expected)
+    for name, x in found.items():
+        np.testing.assert_array_equal(x, expected[name])
+        assert x.sharding == sharding.batch_sharding(mesh)
+    assert not np.asarray(found["mask"])[batch_rows:].any()
+    numbers = 3 * batch_rows + np.arange(batch_rows)  # as `toy_dataset` writes them, plus 1
+    np.testing.assert_array_equal(found["x"][:batch_rows, 0], numbers + 1)
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+REST = ((r".*", ()),)
+
+
+def shapes(**leaves: tuple[int, ...]):
+    return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in leaves.items()}
+
+
+def test_a_rules_axes_are_those_of_the_last_dimensions():
+    params = {"query": shapes(kernel=(3, 8, 4), bias=(3, 4))}
+    mesh = sharding.make_mesh("fsdp=4,tensor=2")
+    found = sharding.param_shardings(params, mesh=mesh, rules=bert.SHARDING_RULES[:1] + REST)
+    assert found["query"]["kernel"].spec == P(None, "fsdp", "tensor")
+    assert found["query"]["bias"].is_fully_replicated
+
+
+def test_a_dimension_that_its_axis_does_not_divide_is_an_error_that_names_both():
+    params = {"query": shapes(kernel=(12, 8))}
+    rules = ((r".*kernel", ("fsdp", "tensor")),)
+    expected = r"^parameter query/kernel \(12, 8\): dimension 12 does not divide by .* fsdp=8"
+    with pytest.raises(UserError, match=expected):
+        sharding.param_shardings(params, mesh=sharding.make_mesh("fsdp=8"), rules=rules)
+
+
+def test_a_parameter_without_a_rule_is_an_error_that_names_it():
+    with pytest.raises(UserError, match="no sharding rule matches parameter 'b/bias'"):
+        sharding.param_shardings(
+            {"a": shapes(kernel=(2,)), "b": shapes(bias=(2,))},
+            mesh=sharding.make_mesh("data=8"),
+            rules=((r".*kernel", ()),),
+        )
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizers_state_fits_its_shardings(name):
+    params = {"query": shapes(kernel=(256, 128), bias=(128,))}
+    mesh = sharding.make_mesh("fsdp=4,tensor=2")
+    rules = ((r".*kernel", ("fsdp", "tensor")), *REST)
+    where = sharding.param_shardings(params, mesh=mesh, rules=rules)
+    tx = optax.partition(
+        {"trained": optim.OPTIMIZERS[name](), "frozen": optax.set_to_zero()},
+        {"query": {"kernel": "trained", "bias": "frozen"}},
+    )
+    state = jax.eval_shape(tx.init, params)
+    found = sharding.opt_state_shardings(tx, state, params=params, shardings=where, mesh=mesh)
+    for leaf, place in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
+        split = 8 if leaf.shape == (256, 128) else 1
+        assert np.prod(place.shard_shape(leaf.shape)) * split == np.prod(leaf.shape)
+
+
+# --- a run ----------------------------------------------------------------------------------------
+
+
+TAGGER = {
+    "num_epochs": "none",
+    "num_steps": str(NUM_STEPS),
+    "text.vocab_size": "200",
+    "text.row_length": "24",
+    "model.num_layers": "1",
+    "model.hidden_size": "16",
+    "model.num_heads": "2",
+    "model.mlp_size": "32",
+    "model.dropout": "0.2",
+    "model.attention_dropout": "0.2",
+    "data.num_train": "40",
+    "data.num_dev": "4",
+    "data.num_test": "4",
+    "batch.examples": "none",
+    "batch.rows": "11",
+    "schedule.warmup_fraction": "none",
+}
+
+
+def one_device(spec: str) -> Mesh:  # noqa: ARG001
+    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
+
+
+@functools.cache
+def run_on(spec: str):
+    """The losses of a few updates on a mesh, the setup, and the state after them."""
+    file = Path(__file__).parents[1] / "configs" / "bert_ner.py"
+    config = configs.load(
+        f"{file}:scratch", overrides=TAGGER | {"mesh": spec}, schema=settings.schema
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        if spec == "one device":
+            patch.setattr(sharding, "make_mesh", one_device)
+        found = setup.build(config)
+    state, _ = setup.new_state(found)
+    losses = []
+    for step in range(NUM_STEPS):
+        batch = sharding.put_batch(
+            found.task.train, step=step, mesh=found.mesh, num_rows=found.num_rows
+        )
+        state, scalars = found.train_step(state, batch)
+        losses.append(float(scalars["loss"]))
+    return losses, found, state
+
+
+@pytest.mark.parametrize("spec", MESHES)
+def test_losses_are_those_of_one_device(spec):
+    expected, *_ = run_on("one device")
+    assert expected[-1] < expected[0] - 100 * TOLERANCE
+    np.testing.assert_allclose(run_on(spec)[0], expected, rtol=TOLERANCE)
+
+
+def bytes_on_a_device(tree) -> int:
+    """Of the arrays themselves, on the first device."""
+    return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
+
+
+def bytes_by_hand(params, *, fsdp: int, tensor: int) -> int:
+    """Kernels of the encoder are split both ways, embeddings by fsdp, biases of query, key, value
+    and up by tensor; the rest is whole everywhere."""
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        names = [key.key for key in path]
+        split = 1
+        if names[0] == "encoder" and names[-1] == "kernel":
+            split = fsdp * tensor
+        elif names[-1] == "embedding":
+            split = fsdp
+        elif names[-1] == "bias" and names[-2] in ("query", "key", "value", "up"):
+            split = tensor
+        total += leaf.size * leaf.dtype.itemsize // split
+    return total
+
+
+@pytest.mark.parametrize(
+    ("spec", "fsdp", "tensor"), [("data=8", 1, 1), ("fsdp=8", 8, 1), (MESHES[2], 2, 2)]
+)
+def test_each_device_holds_its_part_of_the_state_and_no_more(spec, fsdp, tensor):
+    _, found, state = run_on(spec)
+    expected = bytes_by_hand(state.params, fsdp=fsdp, tensor=tensor)
+    assert bytes_on_a_device(state.params) == expected
+    adam = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
+    assert bytes_on_a_device(adam) == 2 * expected
+    planned = jax.tree.map(lambda x: x.sharding, found.state)
+    assert jax.tree.map(lambda x: x.sharding, state) == planned
+
+
+def test_fully_sharded_data_parallel_needs_far_less_memory():
+    whole, split = (bytes_on_a_device(run_on(spec)[2]) for spec in ("data=8", "fsdp=8"))
+    assert split < whole / 4
+
+
+def test_a_model_that_does_not_divide_is_an_error_before_anything_is_built():
+    config = configs.load(
+        str(Path(__file__).parents[1] / "configs" / "bert_ner.py") + ":scratch",
+        overrides=TAGGER | {"mesh": "fsdp=8", "model.hidden_size": "12"},
+        schema=settings.schema,
+    )
+    with pytest.raises(UserError, match="dimension 12 does not divide by mesh axis fsdp=8"):
+        setup.build(config)
+
+
+def test_initial_parameters_are_bitwise_the_same_on_every_mesh():
+    config = configs.load(
+        str(Path(__file__).parents[1] / "configs" / "bert_ner.py") + ":scratch",
+        overrides=TAGGER,
+        schema=settings.schema,
+    )
+    task = token_tagging.make(config)
+    expected = jax.jit(lambda: task.init(jax.random.key(3)))()["params"]
+    for spec in MESHES[1:]:
+        where = sharding.param_shardings(
+            expected, mesh=sharding.make_mesh(spec), rules=task.sharding_rules
+        )
+        init = jax.jit(lambda: task.init(jax.random.key(3))["params"], out_shardings=where)
+        jax.tree.map(np.testing.assert_array_equal, init(), expected)

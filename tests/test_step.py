@@ -1,0 +1,262 @@
+"""One update against numpy on a linear model, and against itself, with dropout, on a tagger: the
+parts in which a batch is computed and the empty rows in it change nothing beyond rounding."""
+
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigjax import config as configs
+from bigjax import optim, settings, step
+from bigjax.data.pipeline import global_batch
+from bigjax.metrics import Mean
+from bigjax.tasks import token_tagging
+from bigjax.trees import leaf_names
+
+TOLERANCE = 1e-5
+NUM_ROWS = 8
+
+
+# --- a linear model -------------------------------------------------------------------------------
+
+
+def linear_task() -> types.SimpleNamespace:
+    """As much of a task as an update looks at: least squares, and a count of what it has seen."""
+
+    def init(key):
+        return {"params": {"w": jax.random.normal(key, (3,))}, "seen": {"rows": jnp.zeros(())}}
+
+    def loss(variables, batch, key):  # noqa: ARG001
+        errors = batch["x"] @ variables["params"]["w"] - batch["y"]
+        seen = {"rows": variables["seen"]["rows"] + batch["mask"].sum()}
+        return {"loss": Mean.of(jnp.square(errors), batch["mask"])}, {"seen": seen}
+
+    counts = lambda batch: {"examples": batch["mask"].sum()}  # noqa: E731
+    return types.SimpleNamespace(init=init, loss=loss, counts=counts)
+
+
+def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarray]:
+    """Every third row does not count."""
+    rng = np.random.default_rng(number)
+    mask = np.arange(num_rows) % 3 != 2
+    x = rng.standard_normal((num_rows, 3)).astype(np.float32)
+    y = rng.standard_normal(num_rows).astype(np.float32)
+    return {"x": x, "y": y, "mask": mask}
+
+
+def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **options):
+    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    depths = jax.tree.map(lambda _: 0, params)
+    schedule = optim.make_schedule(
+        "linear", learning_rate=learning_rate, total_steps=20, warmup_steps=0
+    )
+    return optim.make_optimizer(
+        params,
+        schedule=schedule,
+        depths=depths,
+        name=name,
+        learning_rate=learning_rate,
+        weight_decay_rules=((r".*", 1.0),),
+        **options,
+    )
+
+
+def make(task, *, seed: int = 0, ema_decay: float | None = None, parts: int = 1, **options):
+    """The first state and the jitted update."""
+    optimizer = make_optimizer(task, **options)
+    update = step.make_train_step(
+        task, optimizer, seed=seed, num_microbatches=parts, ema_decay=ema_decay
+    )
+    init = jax.jit(lambda: step.init_state(task, optimizer.tx, seed=seed, ema_decay=ema_decay))
+    return init(), jax.jit(update)
+
+
+def assert_trees_equal(a, b) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_an_update_goes_down_the_gradient_of_the_mean_over_what_counts():
+    state, update = make(linear_task(), clip_norm=None)
+    w, batch = np.asarray(state.params["w"], np.float64), linear_batch(0)
+    state, scalars = update(state, batch)
+    x, y = (batch[name][batch["mask"]] for name in "xy")
+    errors = x @ w - y
+    gradient = 2 * errors @ x / len(y)
+    np.testing.assert_allclose(scalars["loss"], np.mean(errors**2), rtol=TOLERANCE)
+    np.testing.assert_allclose(scalars["grad_norm"], np.linalg.norm(gradient), rtol=TOLERANCE)
+    np.testing.assert_allclose(state.params["w"], w - 0.1 * gradient, rtol=TOLERANCE)
+    assert int(state.step) == 1
+    assert float(scalars["learning_rate"]) == pytest.approx(0.1)
+    assert int(scalars["num_examples"]) == len(y)
+
+
+def test_the_average_of_parameters_equals_its_recursion():
+    state, update = make(linear_task(), ema_decay=0.8)
+    expected = np.asarray(state.params["w"], np.float64)
+    for number in range(5):
+        state, _ = update(state, linear_batch(number))
+        expected = 0.8 * expected + 0.2 * np.asarray(state.params["w"])
+        np.testing.assert_allclose(state.ema["w"], expected, rtol=TOLERANCE)
+    assert state.averaged()["params"] is state.ema
+    assert state.variables()["params"] is state.params
+
+
+def test_without_an_average_what_is_evaluated_is_what_is_trained():
+    state, _ = make(linear_task())
+    assert state.ema is None and state.averaged()["params"] is state.params
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_parts_of_a_batch_add_up_and_hand_on_the_models_state(parts):
+    state, update = make(linear_task(), parts=parts)
+    expected, whole = make(linear_task())
+    for number in range(3):
+        state, scalars = update(state, linear_batch(number))
+        expected, expected_scalars = whole(expected, linear_batch(number))
+        np.testing.assert_allclose(scalars["loss"], expected_scalars["loss"], rtol=TOLERANCE)
+    np.testing.assert_allclose(state.params["w"], expected.params["w"], rtol=TOLERANCE)
+    assert float(state.model_state["seen"]["rows"]) == 3 * linear_batch(0)["mask"].sum()
+
+
+def test_what_is_finite_is_said_of_the_loss_and_of_each_leaf():
+    """Two leaves, of which one has a gradient that is not finite under a finite loss."""
+    task = linear_task()
+
+    def init(key):
+        variables = linear_task().init(key)
+        return variables | {"params": {"spike": jnp.zeros(()), **variables["params"]}}
+
+    def loss(variables, batch, key):
+        sums, seen = linear_task().loss(variables, batch, key)
+        spike = jnp.sqrt(variables["params"]["spike"])  # 0, with an infinite derivative
+        return {"loss": sums["loss"]._replace(total=sums["loss"].total + spike)}, seen
+
+    task.init, task.loss = init, loss
+    state, update = make(task)
+    _, scalars = update(state, linear_batch(0))
+    assert leaf_names(state.params) == ["spike", "w"]
+    np.testing.assert_array_equal(scalars["is_finite"], [True, False, True])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_bad_number_in_a_row_that_counts_is_seen_in_the_loss(poison, parts):
+    state, update = make(linear_task(), parts=parts)
+    batch = linear_batch(0)
+    _, scalars = update(state, batch)
+    np.testing.assert_array_equal(scalars["is_finite"], [True, True])
+    batch["x"][0, 0] = poison
+    _, scalars = update(state, batch)
+    np.testing.assert_array_equal(scalars["is_finite"], [False, False])
+
+
+# --- a tagger with dropout ------------------------------------------------------------------------
+
+
+TAGGER = {
+    "text.vocab_size": "200",
+    "text.row_length": "24",
+    "model.num_layers": "1",
+    "model.hidden_size": "8",
+    "model.num_heads": "2",
+    "model.mlp_size": "16",
+    "data.num_train": "40",
+    "data.num_dev": "4",
+    "data.num_test": "4",
+    "batch.examples": "none",
+    "batch.rows": str(NUM_ROWS),
+    "model.dropout": "0.2",
+    "model.attention_dropout": "0.2",
+}
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    file = Path(__file__).parents[1] / "configs" / "bert_ner.py"
+    return token_tagging.make(
+        configs.load(f"{file}:scratch", overrides=TAGGER, schema=settings.schema)
+    )
+
+
+def train_three_steps(task, *, num_rows: int = NUM_ROWS, parts: int = 1):
+    """The losses of three updates, and the last state. Plain gradient descent with momentum: Adam
+    divides by the gradient's size and so blows up the rounding of one that is nearly 0."""
+    state, update = make(task, momentum=0.9, learning_rate=0.5, parts=parts)
+    losses = []
+    for number in range(3):
+        batch = global_batch(task.train, step=number, rows=np.arange(num_rows))
+        state, scalars = update(state, batch)
+        losses.append(float(scalars["loss"]))
+    return losses, state
+
+
+@pytest.fixture(scope="module")
+def reference(tagger):
+    return train_three_steps(tagger)
+
+
+def assert_same_but_for_rounding(found, reference) -> None:
+    (losses, state), (expected_losses, expected) = found, reference
+    np.testing.assert_allclose(losses, expected_losses, rtol=TOLERANCE)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=TOLERANCE), state.params, expected.params
+    )
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_number_of_parts_changes_nothing_beyond_rounding(tagger, reference, parts):
+    assert_same_but_for_rounding(train_three_steps(tagger, parts=parts), reference)
+
+
+def test_empty_rows_change_nothing_beyond_rounding(tagger, reference):
+    assert_same_but_for_rounding(train_three_steps(tagger, num_rows=NUM_ROWS + 3), reference)
+
+
+def test_the_three_steps_moved_the_parameters_far_more_than_rounding(tagger, reference):
+    """Else the tests above would prove nothing."""
+    start, _ = make(tagger, momentum=0.9)
+    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), start.params, reference[1].params)
+    assert np.median(jax.tree.leaves(moved)) > 1000 * TOLERANCE
+
+
+def test_the_same_seed_is_bitwise_the_same_run(tagger, reference):
+    losses, state = train_three_steps(tagger)
+    assert losses == reference[0]
+    assert_trees_equal(state, reference[1])
+
+
+def test_another_seed_starts_elsewhere(tagger):
+    first, other = (make(tagger, momentum=0.9, seed=seed)[0].params for seed in (0, 1))
+    differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first, other)
+    named = zip(leaf_names(differ), jax.tree.leaves(differ))
+    kernels = [x for name, x in named if "kernel" in name]
+    assert kernels and all(kernels)
+
+
+def test_dropout_is_on_and_differs_between_steps(tagger):
+    """The same parameters and batch: only the number of the step differs."""
+    state, update = make(tagger, momentum=0.9, learning_rate=0.5)
+    batch = global_batch(tagger.train, step=0, rows=np.arange(NUM_ROWS))
+    later = (update(state._replace(step=jnp.int32(step)), batch)[1]["loss"] for step in range(3))
+    assert len({float(loss) for loss in later}) == 3
+
+
+def test_an_update_is_traced_once(tagger):
+    traced = []
+    counting = tagger._replace(loss=lambda *args: traced.append(1) or tagger.loss(*args))
+    train_three_steps(counting)
+    assert len(traced) == 1
+
+
+def test_evaluation_gives_the_tasks_sums_and_outputs(tagger):
+    batch = global_batch(tagger.train, step=0, rows=np.arange(NUM_ROWS))
+    variables = jax.jit(tagger.init)(jax.random.key(0))
+    sums, outputs = jax.jit(tagger.predict)(variables, batch)
+    assert outputs["tags"].shape == batch["tokens"].shape
+    losses = np.asarray(outputs["losses"])[batch["mask"]]
+    np.testing.assert_allclose(sums["loss"].compute(), losses.mean(), rtol=TOLERANCE)
+    right = (np.asarray(outputs["tags"]) == batch["labels"])[batch["mask"]]
+    np.testing.assert_allclose(sums["accuracy"].compute(), right.mean(), rtol=TOLERANCE)
