@@ -82,6 +82,7 @@ class Checkpoints:
         )
         where = f"checkpoint {step} in {self._manager.directory}"
         try:
+            self.wait()  # for the step itself, if it is still being written
             # Looked at first: a restore that fails half-way leaves reads that end in noise.
             saved = self._manager.item_metadata(step).state
             if saved is None:

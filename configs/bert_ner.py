@@ -7,11 +7,11 @@ without installation.
 
 | variant | data | start | test F1 | time |
 | --- | --- | --- | --- | --- |
-| default | embedded corpus, 5,000 sentences | minilm | @DEFAULT_F1@ | @DEFAULT_TIME@ |
-| scratch | the same | random weights, own vocabulary | @SCRATCH_F1@ | @SCRATCH_TIME@ |
-| wikiann | WikiANN English, 20,000 sentences | minilm | 0.774 | @WIKI_TIME@ |
+| default | embedded corpus, 5,000 sentences | minilm | 0.967 | 4 minutes |
+| scratch | the same | random weights, own vocabulary | 0.35 | 4 minutes |
+| wikiann | WikiANN English, 20,000 sentences | minilm | 0.774 | 15 minutes |
 | conll2003 | CoNLL-2003 | minilm | not measured: the data is not free | |
-| files, on WNUT-17 | the user's CoNLL files | minilm | 0.319 | @WNUT_TIME@ |
+| files, on WNUT-17 | the user's CoNLL files | minilm | 0.319 | 5 minutes |
 
 wikiann and conll2003 need `pip install 'bigjax[tfds]'` and data prepared as array_record in
 --config.data.data_dir=PATH (without it: where TFDS keeps its data). files needs
@@ -28,7 +28,7 @@ def get_config(variant="default"):
     config = ml_collections.ConfigDict()
     config.task = "token_tagging"
     config.seed = 0
-    config.num_epochs = 3.0
+    config.num_epochs = 2.0
     config.mesh = "data=-1"
     config.init = {"checkpoint": "minilm"}
     config.data = {"source": "news"}
@@ -37,7 +37,7 @@ def get_config(variant="default"):
     config.batch = {"examples": 32, "accumulate": 1}
     config.optim = {
         "name": "adamw",
-        "learning_rate": 1e-4,
+        "learning_rate": 2e-4,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
     }
@@ -61,14 +61,19 @@ def scratch(config):
 
 def wikiann(config):
     config.data = {"source": "tfds", "name": "wikiann/en", "data_dir": None}
+    config.num_epochs = 3.0
+    config.eval.every_epochs = 1.0
     config.optim.learning_rate = 5e-5
 
 
 def conll2003(config):
     config.data = {"source": "tfds", "name": "conll2003", "data_dir": None, "tags": "ner"}
+    config.num_epochs = 3.0
+    config.eval.every_epochs = 1.0
     config.optim.learning_rate = 5e-5
 
 
 def files(config):
     config.data = {"source": "conll", "train": "", "dev": "", "test": None}
+    config.num_epochs = 3.0
     config.optim.learning_rate = 5e-5

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import GOLDEN
 from safetensors.numpy import load_file, save_file
 
 from bigjax.data import text
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface
 
-GOLDEN = Path(__file__).parent / "golden"
 TINY = ("tiny_bert", "tiny_roberta", "tiny_distilbert", "tiny_electra")
 
 TINY_TOLERANCE = 1e-5

@@ -1,13 +1,13 @@
 """Where rows and parameters lie on eight devices, and that it changes no loss."""
 
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import ROOT
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -194,15 +194,18 @@ def one_device(spec: str) -> Mesh:  # noqa: ARG001
     return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
 
 
+def load(overrides: dict[str, str]) -> configs.Config:
+    file = f"{ROOT}/configs/bert_ner.py:scratch"
+    return configs.load(file, overrides=TAGGER | overrides, schema=settings.schema)
+
+
 @functools.cache
 def run_on(spec: str):
     """The losses of a few updates on a mesh, the setup, and the state after them."""
-    file = Path(__file__).parents[1] / "configs" / "bert_ner.py"
-    config = configs.load(
-        f"{file}:scratch", overrides=TAGGER | {"mesh": spec}, schema=settings.schema
-    )
+    on_one = spec == "one device"
+    config = load({} if on_one else {"mesh": spec})
     with pytest.MonkeyPatch.context() as patch:
-        if spec == "one device":
+        if on_one:
             patch.setattr(sharding, "make_mesh", one_device)
         found = setup.build(config)
     state, _ = setup.new_state(found)
@@ -264,22 +267,12 @@ def test_fully_sharded_data_parallel_needs_far_less_memory():
 
 
 def test_a_model_that_does_not_divide_is_an_error_before_anything_is_built():
-    config = configs.load(
-        str(Path(__file__).parents[1] / "configs" / "bert_ner.py") + ":scratch",
-        overrides=TAGGER | {"mesh": "fsdp=8", "model.hidden_size": "12"},
-        schema=settings.schema,
-    )
     with pytest.raises(UserError, match="dimension 12 does not divide by mesh axis fsdp=8"):
-        setup.build(config)
+        setup.build(load({"mesh": "fsdp=8", "model.hidden_size": "12"}))
 
 
 def test_initial_parameters_are_bitwise_the_same_on_every_mesh():
-    config = configs.load(
-        str(Path(__file__).parents[1] / "configs" / "bert_ner.py") + ":scratch",
-        overrides=TAGGER,
-        schema=settings.schema,
-    )
-    task = token_tagging.make(config)
+    task = token_tagging.make(load({}))
     expected = jax.jit(lambda: task.init(jax.random.key(3)))()["params"]
     for spec in MESHES[1:]:
         where = sharding.param_shardings(

@@ -1,0 +1,250 @@
+"""The task of tagging words: what its batches hold, and that a score is a property of the split and
+the parameters alone. That training works is proven in `test_train.py`."""
+
+import collections
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+from conftest import ROOT
+from jax.sharding import Mesh
+
+from bigjax import config as configs
+from bigjax import settings, sharding
+from bigjax.data import news
+from bigjax.data.pipeline import global_batch
+from bigjax.errors import UserError
+from bigjax.evaluate import evaluate
+from bigjax.tasks import token_tagging
+
+TOLERANCE = 1e-5
+SIZES = {
+    "text.vocab_size": "600",
+    "text.row_length": "32",
+    "model.num_layers": "1",
+    "model.hidden_size": "16",
+    "model.num_heads": "2",
+    "model.mlp_size": "32",
+    "data.num_train": "60",
+    "data.num_dev": "25",
+    "data.num_test": "5",
+}
+
+
+def make(**overrides: str):
+    file = f"{ROOT}/configs/bert_ner.py:scratch"
+    given = SIZES | {key.replace("__", "."): value for key, value in overrides.items()}
+    config = configs.load(file, overrides=given, schema=settings.schema)
+    return token_tagging.make(config)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def splits():
+    """The sentences themselves."""
+    return news.read(num_train=60, num_dev=25, num_test=5)
+
+
+@pytest.fixture(scope="module")
+def variables(task):
+    """Random parameters with a head large enough that the predicted tags vary."""
+    found = jax.jit(task.init)(jax.random.key(0))
+    head = jax.tree.map(lambda x: 50 * x, found["params"]["head"])
+    return {"params": found["params"] | {"head": head}}
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 5])
+def test_an_epoch_of_training_labels_every_word_once(task, splits, epoch):
+    names = task.files["tags.txt"].split()
+    numbers = np.arange(task.train.num_rows) + epoch * task.train.num_rows
+    rows = task.train.rows(numbers)
+    found = collections.Counter(names[label] for label in rows["labels"][rows["mask"]])
+    assert found == collections.Counter(tag for tags in splits["train"].tags for tag in tags)
+
+
+def test_epochs_visit_the_rows_in_different_orders(task):
+    first, second = (
+        task.train.rows(np.arange(task.train.num_rows) + epoch * task.train.num_rows)["tokens"]
+        for epoch in (0, 1)
+    )
+    assert first.shape == second.shape and not np.array_equal(first, second)
+    ordinary = lambda tokens: collections.Counter(tokens.ravel().tolist())  # noqa: E731
+    assert ordinary(first) == ordinary(second)
+
+
+def test_every_sentence_and_token_is_counted_once(task, splits):
+    rows = task.train.rows(np.arange(task.train.num_rows))
+    counts = task.counts({name: jnp.asarray(x) for name, x in rows.items()})
+    assert int(counts["sentences"]) == len(splits["train"].words) == task.train.num_examples
+    assert int(counts["tokens"]) == (rows["segments"] > 0).sum()
+    expected = int(counts["tokens"]) / rows["tokens"].size
+    assert task.train.fill == pytest.approx(expected)
+
+
+def test_evaluation_rows_label_every_word_once_and_then_none(task, splits):
+    dev = task.evals["dev"]
+    rows = dev.rows(np.arange(dev.num_rows))
+    assert rows["mask"].sum() == sum(map(len, splits["dev"].words))
+    beyond = dev.rows(np.arange(dev.num_rows, dev.num_rows + 3))
+    assert not any(x.any() for x in beyond.values())
+
+
+def test_the_size_of_a_batch_does_not_depend_on_the_devices(task):
+    # 32 sentences of 60 are so many rows of all.
+    assert task.train.batch_rows == round(32 * task.train.num_rows / 60)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def mesh_of(num_devices: int) -> Mesh:
+    devices = np.array(jax.devices()[:num_devices]).reshape(num_devices, 1, 1)
+    return Mesh(devices, sharding.AXES)
+
+
+def scores_of(task, variables, *, num_devices: int, batch_rows: int):
+    mesh = mesh_of(num_devices)
+    resized = task._replace(evals={"dev": task.evals["dev"]._replace(batch_rows=batch_rows)})
+    place = sharding.replicated(mesh)
+    return evaluate(
+        resized,
+        split="dev",
+        variables=jax.device_put(variables, place),
+        eval_step=jax.jit(task.predict, out_shardings=place),
+        mesh=mesh,
+    )
+
+
+@pytest.fixture(scope="module")
+def scores(task, variables):
+    return scores_of(task, variables, num_devices=1, batch_rows=32)
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "batch_rows"), [(1, 1), (1, 3), (8, 1), (8, 3), (8, 32), (3, 5)]
+)
+def test_scores_depend_neither_on_the_batch_nor_on_the_devices(
+    task, variables, scores, num_devices, batch_rows
+):
+    found = scores_of(task, variables, num_devices=num_devices, batch_rows=batch_rows)
+    loss, expected_loss = found.scalars["loss"], scores.scalars["loss"]
+    assert loss == pytest.approx(expected_loss, rel=TOLERANCE)
+    assert found.scalars | {"loss": 0} == scores.scalars | {"loss": 0}
+    tables = lambda scores: [s for s in scores.sections if s["kind"] != "tagged_text"]  # noqa: E731
+    assert tables(found) == tables(scores)
+
+
+def test_every_word_of_the_split_is_in_the_scores(scores, splits):
+    confusion = next(s for s in scores.sections if s["kind"] == "confusion")
+    assert np.sum(confusion["counts"]) == sum(map(len, splits["dev"].words))
+    predicted = np.sum(confusion["counts"], axis=0)
+    assert (predicted > 0).sum() > 1  # else equal scores would prove nothing
+
+
+def test_words_are_tagged_as_when_each_sentence_is_alone(variables, splits):
+    """A row a sentence instead of packed rows: the same tags, and the same mean loss."""
+    wide = make(text__row_length="96")
+    tokenizer = tokenizers.Tokenizer.from_str(wide.files["tokenizer.json"])
+    names = wide.files["tags.txt"].split()
+    predict = jax.jit(wide.predict)
+    losses, right, num_words = 0.0, 0, 0
+    for words, tags in zip(splits["dev"].words, splits["dev"].tags):
+        encoding = tokenizer.encode(words, is_pretokenized=True)
+        firsts = [encoding.word_ids.index(word) for word in range(len(words))]
+        row = np.zeros((4, 1, 96), np.int32)
+        tokens, segments, positions, labels = row
+        tokens[0, : len(encoding.ids)] = encoding.ids
+        segments[0, : len(encoding.ids)] = 1
+        positions[0, : len(encoding.ids)] = range(len(encoding.ids))
+        labels[0, firsts] = [names.index(tag) for tag in tags]
+        batch = {"tokens": tokens, "segments": segments, "positions": positions, "labels": labels}
+        _, outputs = predict(variables, batch | {"mask": np.zeros((1, 96), bool)})
+        losses += np.asarray(outputs["losses"], np.float64)[0, firsts].sum()
+        right += (np.asarray(outputs["tags"])[0, firsts] == labels[0, firsts]).sum()
+        num_words += len(words)
+    packed = scores_of(wide, variables, num_devices=1, batch_rows=8).scalars
+    assert packed["accuracy"] == right / num_words
+    assert packed["loss"] == pytest.approx(losses / num_words, rel=TOLERANCE)
+
+
+def test_smoothing_is_of_the_training_loss_alone(task, variables):
+    smooth = make(loss__label_smoothing="0.5")
+    batch = global_batch(task.train, step=0, rows=np.arange(4))
+    key = jax.random.key(0)
+
+    def losses(of):
+        return (
+            float(jax.jit(of.loss)(variables, batch, key)[0]["loss"].compute()),
+            float(jax.jit(of.predict)(variables, batch)[0]["loss"].compute()),
+        )
+
+    (train, evaluated), (smooth_train, smooth_evaluated) = losses(task), losses(smooth)
+    assert evaluated == smooth_evaluated
+    assert abs(train - smooth_train) > 0.01
+
+
+# --- the task -------------------------------------------------------------------------------------
+
+
+def test_the_run_keeps_the_tokenizer_and_the_names_of_the_tags(task):
+    types = ("LOC", "MISC", "ORG", "PER")
+    assert task.files["tags.txt"].split() == ["O", *(f"{p}-{t}" for t in types for p in "BI")]
+    tokenizer = tokenizers.Tokenizer.from_str(task.files["tokenizer.json"])
+    assert 500 < tokenizer.get_vocab_size() <= 600
+
+
+def test_the_same_config_makes_the_same_tokenizer(task):
+    assert make().files == task.files
+
+
+def test_depths_count_from_the_embeddings_to_the_head(task):
+    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    depths = task.layer_depths(params)
+    assert set(jax.tree.leaves(depths["head"])) == {2}
+    assert set(jax.tree.leaves(depths["encoder"]["layer_0"])) == {1}
+    assert set(jax.tree.leaves(depths["encoder"]["word"])) == {0}
+
+
+def test_the_report_on_the_data_counts_what_is_there(task, splits):
+    rows = dict(task.data_report())
+    words = sum(map(len, splits["dev"].words))
+    assert rows["dev: size"].startswith(f"25 sentences, {words} words, ")
+    begins = [tag[2:] for tags in splits["dev"].tags for tag in tags if tag[0] == "B"]
+    kinds = collections.Counter(begins)
+    expected = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    assert rows["dev: entities"] == expected
+
+
+def test_heads_that_do_not_divide_the_hidden_size_are_an_error():
+    with pytest.raises(UserError, match="hidden_size=16 does not divide into .*num_heads=3 heads"):
+        make(model__num_heads="3")
+
+
+@pytest.mark.parametrize("scan_layers", ["false", "true"])
+def test_pretrained_parameters_have_a_place_in_the_model(tiny_bert, scan_layers):
+    overrides = {
+        "init.checkpoint": tiny_bert,
+        "text.row_length": "40",
+        "model.scan_layers": scan_layers,
+        "data.num_train": "5",
+        "data.num_dev": "5",
+        "data.num_test": "5",
+    }
+    found = token_tagging.make(
+        configs.load(f"{ROOT}/configs/bert_ner.py", overrides=overrides, schema=settings.schema)
+    )
+    params, source = found.pretrained()
+    assert source == tiny_bert and set(params) == {"encoder"}
+    expected = jax.eval_shape(found.init, jax.random.key(0))["params"]["encoder"]
+    shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
+    assert shapes(params["encoder"]) == shapes(expected)

@@ -1,0 +1,451 @@
+"""Whole runs of the shipped config, shrunk: what a run leaves behind, that one that was stopped ends
+as if it had not been, and that nothing but rounding depends on the devices."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+from jax.sharding import Mesh
+
+from bigjax import config as configs
+from bigjax import run, settings, setup, sharding, train
+from bigjax.checkpoint import Checkpoints
+from bigjax.data.pipeline import global_batch
+from bigjax.errors import UserError
+from bigjax.models import huggingface
+from bigjax.nonfinite import NonFiniteError
+
+TOLERANCE = 1e-5
+NUM_STEPS = 24
+SCRATCH = f"{ROOT}/configs/bert_ner.py:scratch"
+SHRUNK = {
+    "num_epochs": "none",
+    "num_steps": str(NUM_STEPS),
+    "text.vocab_size": "1000",
+    "text.row_length": "32",
+    "model.num_layers": "2",
+    "model.hidden_size": "16",
+    "model.num_heads": "2",
+    "model.mlp_size": "32",
+    "data.num_train": "300",
+    "data.num_dev": "40",
+    "data.num_test": "30",
+    "batch.examples": "20",
+    "optim.learning_rate": "0.02",
+    "eval.every_epochs": "none",
+    "eval.every_steps": "8",
+    "checkpoint.every_steps": "5",
+    "checkpoint.every_minutes": "none",
+    "log.every_steps": "4",
+}
+TIMING = ("_per_second", "input_wait")
+
+
+def load(overrides=(), *, file: str = SCRATCH) -> configs.Config:
+    return configs.load(file, overrides=SHRUNK | dict(overrides), schema=settings.schema)
+
+
+def one_device(spec: str) -> Mesh:  # noqa: ARG001
+    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
+
+
+@pytest.fixture
+def on_one_device(monkeypatch):
+    monkeypatch.setattr(sharding, "make_mesh", one_device)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder and scores of a whole run on one device; not to be written to."""
+    workdir = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", one_device)
+        scores = train.train(load(), workdir=str(workdir))
+    return workdir, scores
+
+
+def metrics_of(workdir: Path) -> list[dict]:
+    """The lines of metrics.jsonl without what was measured by the clock."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if not k.endswith(TIMING)} for line in lines]
+
+
+def curve(workdir: Path, name: str) -> dict[int, float]:
+    return {line["step"]: line[name] for line in metrics_of(workdir) if name in line}
+
+
+def steps_in(workdir: Path) -> list[int]:
+    return sorted(int(name) for name in os.listdir(workdir / "checkpoints"))
+
+
+def results_of(workdir: Path) -> dict:
+    return json.loads((workdir / "results.json").read_text())
+
+
+def restore(workdir: Path, *, step: int, overrides=()):
+    built = setup.build(load(overrides))
+    checkpoints = Checkpoints(str(workdir), keep_latest=1, keep_best=1)
+    state, facts = checkpoints.restore(step, like=built.state)
+    checkpoints.close()
+    return state, facts
+
+
+def copy_of(workdir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(workdir, tmp_path / "run"))
+
+def assert_bitwise_equal(a, b) -> None:
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+def change_train_step(monkeypatch, change) -> None:
+    """`change(number, state, train_step, batch)` takes the place of update `number` of a run."""
+    build = setup.build
+
+    def changed(config):
+        built = build(config)
+
+        def train_step(state, batch):
+            return change(int(state.step), state, built.train_step, batch)
+
+        return built._replace(train_step=train_step)
+
+    monkeypatch.setattr(train, "build", changed)
+
+
+def with_infinity(params):
+    """The parameters with one infinite number in the table of words."""
+    leaf = params["encoder"]["word"]["embedding"]
+    bad = jax.device_put(leaf.at[0, 0].set(jnp.inf), leaf.sharding)
+    word = {"word": {"embedding": bad}}
+    return params | {"encoder": params["encoder"] | word}
+
+
+# --- a whole run ----------------------------------------------------------------------------------
+
+
+def test_a_run_learns(finished):
+    """The loss falls, on dev below that of guessing by how frequent each tag is."""
+    workdir, scores = finished
+    losses = list(curve(workdir, "train/loss").values())
+    assert losses[-1] < 0.8 * losses[0]
+    task = setup.TASKS["token_tagging"].make(load())
+    rows = task.evals["dev"].rows(np.arange(task.evals["dev"].num_rows))
+    counts = np.bincount(rows["labels"][rows["mask"]]).astype(float)
+    shares = counts[counts > 0] / counts.sum()
+    assert scores["dev/loss"] < -0.95 * (shares * np.log(shares)).sum()
+    assert scores["dev/entity_f1"] > 0
+
+
+def test_a_run_logs_when_it_should(finished):
+    workdir, _ = finished
+    assert list(curve(workdir, "train/loss")) == [4, 8, 12, 16, 20, 24]
+    assert list(curve(workdir, "dev/entity_f1")) == [8, 16, 24]
+    assert list(curve(workdir, "test/entity_f1")) == [24]
+    rates = curve(workdir, "train/learning_rate")
+    assert rates[4] > rates[12] > rates[24] > 0
+
+
+def test_a_run_leaves_its_records_behind(finished):
+    workdir, scores = finished
+    record = json.loads((workdir / "config.json").read_text())
+    again = configs.from_record(record, path="config.json", overrides={}, schema=settings.schema)
+    assert again.flat() == load().flat()
+    assert again.origins["optim.learning_rate"] == "override"
+
+    environment = json.loads((workdir / "environment.json").read_text())
+    assert environment["packages"]["jax"] == jax.__version__
+    assert set(environment["data_fingerprint"]) == {"train", "dev", "test"}
+
+    results = results_of(workdir)
+    assert results["scores"] == scores
+    assert results["step"] == NUM_STEPS
+    page = (workdir / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "Entity F1" in page
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    assert (workdir / "tags.txt").read_text().split()[0] == "O"
+    assert "##" in (workdir / "tokenizer.json").read_text()
+
+
+def test_final_scores_are_those_of_dev_at_that_step(finished):
+    workdir, scores = finished
+    for name in ("dev/entity_f1", "dev/accuracy", "dev/loss"):
+        assert scores[name] == curve(workdir, name)[NUM_STEPS]
+
+
+def test_evaluation_anew_gives_the_same_scores(finished, tmp_path, on_one_device):  # noqa: ARG001
+    workdir = copy_of(finished[0], tmp_path)
+    (workdir / "results.json").unlink()
+    run.run("evaluate", config=None, workdir=str(workdir), overrides=[])
+    assert results_of(workdir)["scores"] == finished[1]
+
+
+def test_a_finished_run_that_is_run_again_scores_itself_and_changes_nothing(
+    finished, tmp_path, on_one_device  # noqa: ARG001
+):
+    workdir = copy_of(finished[0], tmp_path)
+    assert train.train(load(), workdir=str(workdir)) == finished[1]
+    assert metrics_of(workdir) == metrics_of(finished[0])
+    assert steps_in(workdir) == steps_in(finished[0])
+
+
+# --- stopped and resumed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stop", "resumed_at"), [(8, 8), (13, 10)])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    finished, tmp_path, monkeypatch, on_one_device, capsys, stop, resumed_at  # noqa: ARG001
+):
+    def interrupt(number, state, train_step, batch):
+        if number == stop:
+            raise KeyboardInterrupt
+        return train_step(state, batch)
+
+    with monkeypatch.context() as patch:
+        change_train_step(patch, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(load(), workdir=str(tmp_path))
+    capsys.readouterr()
+    assert train.train(load(), workdir=str(tmp_path)) == finished[1]
+    assert capsys.readouterr().out.startswith(f"resuming at step {resumed_at} of {NUM_STEPS};")
+    assert_bitwise_equal(
+        restore(tmp_path, step=NUM_STEPS), restore(finished[0], step=NUM_STEPS)
+    )
+    assert metrics_of(tmp_path) == metrics_of(finished[0])
+
+
+def test_settings_that_change_the_run_are_refused_and_listed(
+    finished, tmp_path, on_one_device  # noqa: ARG001
+):
+    workdir = copy_of(finished[0], tmp_path)
+    changed = {"eval.every_steps": "4", "data.num_dev": "39", "log.every_steps": "3"}
+    with pytest.raises(UserError) as error:
+        train.train(load(changed), workdir=str(workdir))
+    message = str(error.value)
+    assert "(data.num_dev: 40 -> 39; eval.every_steps: 8 -> 4)" in message
+    assert "use another --workdir, or undo the change" in message
+    assert metrics_of(workdir) == metrics_of(finished[0])
+
+
+def test_settings_that_do_not_change_the_run_are_accepted(
+    finished, tmp_path, on_one_device  # noqa: ARG001
+):
+    workdir = copy_of(finished[0], tmp_path)
+    harmless = {
+        "log.every_steps": "3",
+        "checkpoint.every_steps": "7",
+        "checkpoint.keep_latest": "2",
+        "eval.batch_rows": "7",
+        "eval.final": "latest",
+    }
+    scores = train.train(load(harmless), workdir=str(workdir))
+    assert scores == pytest.approx(finished[1], rel=TOLERANCE)
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+def test_eight_devices_give_the_curves_of_one(finished, tmp_path):
+    scores = train.train(load(), workdir=str(tmp_path))
+    assert scores == pytest.approx(finished[1], rel=TOLERANCE)
+    for found, expected in zip(metrics_of(tmp_path), metrics_of(finished[0]), strict=True):
+        assert found == pytest.approx(expected, rel=TOLERANCE)
+
+
+def test_a_run_of_one_device_goes_on_with_eight(finished, tmp_path):
+    workdir = copy_of(finished[0], tmp_path)
+    assert train.train(load(), workdir=str(workdir)) == pytest.approx(finished[1], rel=TOLERANCE)
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+
+def test_early_stopping_stops_and_the_best_is_what_is_scored(
+    finished, tmp_path, on_one_device  # noqa: ARG001
+):
+    """The best is the lowest accuracy, which no later evaluation of this run falls below."""
+    accuracy = curve(finished[0], "dev/accuracy")
+    assert accuracy[16] >= accuracy[8]
+    overrides = {"eval.metric": "accuracy", "eval.mode": "min", "eval.patience": "1"}
+    scores = train.train(load(overrides), workdir=str(tmp_path))
+    assert list(curve(tmp_path, "dev/accuracy").items()) == list(accuracy.items())[:2]
+    assert steps_in(tmp_path) == [8, 16]
+    assert results_of(tmp_path)["step"] == 8
+    assert scores["dev/loss"] == curve(finished[0], "dev/loss")[8]
+
+    assert train.train(load(overrides), workdir=str(tmp_path)) == scores  # and it does not go on
+    assert steps_in(tmp_path) == [8, 16]
+    latest = ["--config.eval.final=latest"]
+    run.run("evaluate", config=None, workdir=str(tmp_path), overrides=latest)
+    assert results_of(tmp_path)["scores"]["dev/loss"] == curve(finished[0], "dev/loss")[16]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
+    finished, tmp_path, monkeypatch, on_one_device  # noqa: ARG001
+):
+    def poison(number, state, train_step, batch):
+        if number == 13:
+            state = state._replace(params=with_infinity(state.params))
+        return train_step(state, batch)
+
+    with monkeypatch.context() as patch:
+        change_train_step(patch, poison)
+        expected = r"^step 13: not finite: the loss, gradient of encoder/.* and \d+ more; its batch"
+        with pytest.raises(NonFiniteError, match=expected) as error:
+            train.train(load(), workdir=str(tmp_path))
+    assert "\n" not in str(error.value) and error.value.exit_code == 3
+
+    dataset = setup.TASKS["token_tagging"].make(load()).train
+    batch = global_batch(dataset, step=13, rows=np.arange(dataset.batch_rows))
+    kept = np.load(tmp_path / "nonfinite_batch_13.npz")
+    assert set(kept) == set(batch)
+    for name in kept:
+        np.testing.assert_array_equal(kept[name], batch[name])
+
+    assert steps_in(tmp_path) == [8, 10]
+    assert max(curve(tmp_path, "train/loss")) == 12
+    assert train.train(load(), workdir=str(tmp_path)) == finished[1]  # the checkpoint is intact
+
+
+def test_parameters_that_are_not_finite_are_not_saved(
+    tmp_path, monkeypatch, on_one_device  # noqa: ARG001
+):
+    def poison(number, state, train_step, batch):
+        state, scalars = train_step(state, batch)
+        if number == 9:
+            state = state._replace(params=with_infinity(state.params))
+        return state, scalars
+
+    change_train_step(monkeypatch, poison)
+    expected = "^step 9: its update made parameters that are not finite: encoder/word/embedding;"
+    with pytest.raises(NonFiniteError, match=expected):
+        train.train(load(), workdir=str(tmp_path))
+    assert steps_in(tmp_path) == [8]
+
+
+# --- the user's files, a frozen encoder, averaged parameters --------------------------------------
+
+
+PARTS = {
+    "NAME": ("John", "Neil", "York", "Berlin", "Zoë"),
+    "VERB": ("lives", "walk", "saw", "play"),
+    "WORD": ("in", "near", "and"),
+    "ARTICLE": ("the", "a"),
+    "STOP": (".", "!"),
+}
+
+
+def write_parts_of_speech(path: Path, *, num_sentences: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lines = []
+    for _ in range(num_sentences):
+        tags = [*rng.choice(list(PARTS)[:-1], rng.integers(2, 9)), "STOP"]
+        lines += [f"{rng.choice(PARTS[tag])}\t{tag}\n" for tag in tags] + ["\n"]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory, tiny_bert):
+    """A run over plain tags in files, from tiny_bert's weights, which are frozen; the head learns
+    and is averaged. Returns the config, folder, scores and the state at the end."""
+    folder = tmp_path_factory.mktemp("files")
+    for split, num_sentences in (("train", 60), ("dev", 20)):
+        write_parts_of_speech(
+            folder / f"{split}.conll", num_sentences=num_sentences, seed=len(split)
+        )
+    overrides = {
+        "num_epochs": "none",
+        "num_steps": "30",
+        "ema_decay": "0.8",
+        "init.checkpoint": tiny_bert,
+        "data.train": str(folder / "train.conll"),
+        "data.dev": str(folder / "dev.conll"),
+        "text.row_length": "40",
+        "batch.examples": "none",
+        "batch.rows": "4",
+        "optim.learning_rate": "0.1",
+        "optim.learning_rate_rules": "(('encoder/.*', 0.0), ('.*', 1.0))",
+        "eval.every_epochs": "none",
+        "eval.final": "latest",
+    }
+    file = f"{ROOT}/configs/bert_ner.py:files"
+    config = configs.load(file, overrides=overrides, schema=settings.schema)
+    workdir = folder / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", one_device)
+        scores = train.train(config, workdir=str(workdir))
+        built = setup.build(config)
+    checkpoints = Checkpoints(str(workdir), keep_latest=1, keep_best=1)
+    state, _ = checkpoints.restore(30, like=built.state)
+    checkpoints.close()
+    return config, workdir, scores, built, state
+
+
+def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
+    config, workdir, scores, _, _ = tagged
+    assert set(scores) == {"dev/loss", "dev/accuracy"}
+    assert scores["dev/accuracy"] > 0.7  # the most frequent tag is a quarter of the words
+    results = results_of(workdir)
+    assert results["headline"] == ["dev/accuracy"]
+    confusion = next(s for s in results["sections"] if s["kind"] == "confusion")
+    assert confusion["labels"] == sorted(PARTS)
+    with open(config["data"]["dev"], encoding="utf-8") as file:
+        assert np.sum(confusion["counts"]) == sum(bool(line.strip()) for line in file)
+
+
+def test_a_frozen_encoder_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
+    state = tagged[-1]
+    weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
+    assert_bitwise_equal(jax.device_get(state.params["encoder"]), weights)
+    assert_bitwise_equal(jax.device_get(state.ema["encoder"]), weights)
+    moments = sum(x.size for x in jax.tree.leaves(state.opt_state) if x.ndim)
+    assert moments == 2 * sum(x.size for x in jax.tree.leaves(state.params["head"]))
+
+
+def test_what_is_scored_is_the_average(tagged):
+    _, _, scores, built, state = tagged
+    losses = {}
+    for name, params in (("average", state.ema), ("last", state.params)):
+        last = state._replace(params=params, ema=None)
+        losses[name] = train._evaluate(built, last, "dev").scalars["loss"]
+    assert scores["dev/loss"] == losses["average"] != losses["last"]
+
+
+def test_other_content_of_the_same_files_is_refused(tagged, tmp_path, monkeypatch):
+    config, workdir, *_ = tagged
+    folder = copy_of(workdir, tmp_path)
+    kept = Path(config["data"]["dev"]).read_text(encoding="utf-8")
+    monkeypatch.setattr(sharding, "make_mesh", one_device)
+    try:
+        Path(config["data"]["dev"]).write_text(kept + "John\tNAME\n", encoding="utf-8")
+        with pytest.raises(UserError, match=r"other settings \(the content of dev\)"):
+            train.train(config, workdir=str(folder))
+    finally:
+        Path(config["data"]["dev"]).write_text(kept, encoding="utf-8")
+
+
+# --- before a run ---------------------------------------------------------------------------------
+
+
+def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = [f"--config.{key}={value}" for key, value in SHRUNK.items()]
+    run.run("check", config=SCRATCH, workdir=None, overrides=overrides)
+    printed = capsys.readouterr().out
+    titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
+    assert titles == ["settings", "data", "run", "memory of a device"]
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "optim.learning_rate 0.02 (override)" in lines
+    assert "optim.b1 0.9 (default)" in lines
+    assert any(line.startswith("train: size 300 sentences, ") for line in lines)
+    assert any(line.startswith("steps 24, ") for line in lines)
+    assert any(line.startswith("state 0.3 MiB") for line in lines)
+    assert any(line.startswith("peak of an update ") and line.endswith("MiB") for line in lines)
+    assert not list(tmp_path.iterdir())
