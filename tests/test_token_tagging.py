@@ -19,6 +19,7 @@ from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError
 from bigjax.evaluate import evaluate
 from bigjax.tasks import token_tagging
+from bigjax.trees import leaf_names
 
 TOLERANCE = 1e-5
 SIZES = {
@@ -53,9 +54,14 @@ def splits():
 
 
 @pytest.fixture(scope="module")
-def variables(task):
+def init(task):
+    return jax.jit(task.init)
+
+
+@pytest.fixture(scope="module")
+def variables(init):
     """Random parameters with a head large enough that the predicted tags vary."""
-    found = jax.jit(task.init)(jax.random.key(0))
+    found = init(jax.random.key(0))
     head = jax.tree.map(lambda x: 50 * x, found["params"]["head"])
     return {"params": found["params"] | {"head": head}}
 
@@ -205,6 +211,13 @@ def test_the_run_keeps_the_tokenizer_and_the_names_of_the_tags(task):
 
 def test_the_same_config_makes_the_same_tokenizer(task):
     assert make().files == task.files
+
+
+def test_every_kernel_and_embedding_depends_on_the_seed(init):
+    first, other = (init(jax.random.key(seed))["params"] for seed in (0, 1))
+    same = jax.tree.map(np.array_equal, first, other)
+    for name, equal in zip(leaf_names(same), jax.tree.leaves(same)):
+        assert equal != name.endswith(("kernel", "embedding"))
 
 
 def test_depths_count_from_the_embeddings_to_the_head(task):
