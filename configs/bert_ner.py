@@ -3,7 +3,7 @@
     python main.py --config=configs/bert_ner.py[:VARIANT] --workdir=runs/NAME
 
 Scores are strict entity F1 on test, of seed 0; times are of two CPU cores (AVX-512, float32),
-without installation.
+without installation; those of wikiann and files are estimates from the measured sentences/s.
 
 | variant | data | start | test F1 | time |
 | --- | --- | --- | --- | --- |
