@@ -203,9 +203,7 @@ def test_scan_and_remat_change_neither_outputs_nor_gradients(params, plain, rema
 
 def test_bfloat16_is_near_float32(params, plain):
     hidden, gradient = outputs_and_gradients(params, dtype="bfloat16")
-    np.testing.assert_allclose(
-        np.asarray(hidden, np.float32), plain[0], atol=BFLOAT16_TOLERANCE
-    )
+    np.testing.assert_allclose(np.asarray(hidden, np.float32), plain[0], atol=BFLOAT16_TOLERANCE)
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(plain[1])):
         assert a.dtype == jnp.float32
         off, size = np.linalg.norm(a - b), np.linalg.norm(b)

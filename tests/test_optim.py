@@ -161,9 +161,7 @@ def gradient(params, *, step: int):
 def assert_histories_equal(found: list, expected: list) -> None:
     assert len(found) == len(expected)
     for a, b in zip(found, expected):
-        jax.tree.map(
-            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=TOLERANCE), a, b
-        )
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=TOLERANCE), a, b)
 
 
 def decay_mask(params):
@@ -303,9 +301,7 @@ def test_scanned_layers_get_the_same_updates():
     found, _ = optimizer.tx.update(scanned(grads), optimizer.tx.init(params), params)
     plain = make(**options)
     expected, _ = plain.tx.update(grads, plain.tx.init(PARAMS), PARAMS)
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), found, scanned(expected)
-    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), found, scanned(expected))
 
 
 def test_a_parameter_without_a_rule_is_an_error_that_names_it():

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,14 +61,32 @@ def on_one_device(monkeypatch):
     monkeypatch.setattr(sharding, "make_mesh", one_device)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder and scores of a whole run on one device; not to be written to."""
-    workdir = tmp_path_factory.mktemp("finished")
+class Run(NamedTuple):
+    """A run that has ended."""
+
+    setup: setup.Setup
+    workdir: Path
+    scores: dict[str, float]
+
+    def restore(self, step: int, *, workdir: Path | None = None):
+        """State and facts of a step, of this run or of one like it in `workdir`."""
+        checkpoints = Checkpoints(str(workdir or self.workdir), keep_latest=1, keep_best=1)
+        restored = checkpoints.restore(step, like=self.setup.state)
+        checkpoints.close()
+        return restored
+
+
+def train_on_one_device(config: configs.Config, *, workdir: Path) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
-        scores = train.train(load(), workdir=str(workdir))
-    return workdir, scores
+        scores = train.train(config, workdir=str(workdir))
+        return Run(setup.build(config), workdir, scores)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run on one device; its folder is not to be written to."""
+    return train_on_one_device(load(), workdir=tmp_path_factory.mktemp("finished"))
 
 
 def metrics_of(workdir: Path) -> list[dict]:
@@ -88,16 +107,9 @@ def results_of(workdir: Path) -> dict:
     return json.loads((workdir / "results.json").read_text())
 
 
-def restore(workdir: Path, *, step: int, overrides=()):
-    built = setup.build(load(overrides))
-    checkpoints = Checkpoints(str(workdir), keep_latest=1, keep_best=1)
-    state, facts = checkpoints.restore(step, like=built.state)
-    checkpoints.close()
-    return state, facts
-
-
 def copy_of(workdir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(workdir, tmp_path / "run"))
+
 
 def assert_bitwise_equal(a, b) -> None:
     assert jax.tree.structure(a) == jax.tree.structure(b)
@@ -133,19 +145,18 @@ def with_infinity(params):
 
 def test_a_run_learns(finished):
     """The loss falls, on dev below that of guessing by how frequent each tag is."""
-    workdir, scores = finished
-    losses = list(curve(workdir, "train/loss").values())
+    losses = list(curve(finished.workdir, "train/loss").values())
     assert losses[-1] < 0.8 * losses[0]
-    task = setup.TASKS["token_tagging"].make(load())
-    rows = task.evals["dev"].rows(np.arange(task.evals["dev"].num_rows))
+    dev = finished.setup.task.evals["dev"]
+    rows = dev.rows(np.arange(dev.num_rows))
     counts = np.bincount(rows["labels"][rows["mask"]]).astype(float)
     shares = counts[counts > 0] / counts.sum()
-    assert scores["dev/loss"] < -0.95 * (shares * np.log(shares)).sum()
-    assert scores["dev/entity_f1"] > 0
+    assert finished.scores["dev/loss"] < -0.95 * (shares * np.log(shares)).sum()
+    assert finished.scores["dev/entity_f1"] > 0
 
 
 def test_a_run_logs_when_it_should(finished):
-    workdir, _ = finished
+    workdir = finished.workdir
     assert list(curve(workdir, "train/loss")) == [4, 8, 12, 16, 20, 24]
     assert list(curve(workdir, "dev/entity_f1")) == [8, 16, 24]
     assert list(curve(workdir, "test/entity_f1")) == [24]
@@ -154,7 +165,7 @@ def test_a_run_logs_when_it_should(finished):
 
 
 def test_a_run_leaves_its_records_behind(finished):
-    workdir, scores = finished
+    workdir, scores = finished.workdir, finished.scores
     record = json.loads((workdir / "config.json").read_text())
     again = configs.from_record(record, path="config.json", overrides={}, schema=settings.schema)
     assert again.flat() == load().flat()
@@ -175,33 +186,34 @@ def test_a_run_leaves_its_records_behind(finished):
 
 
 def test_final_scores_are_those_of_dev_at_that_step(finished):
-    workdir, scores = finished
+    workdir, scores = finished.workdir, finished.scores
     for name in ("dev/entity_f1", "dev/accuracy", "dev/loss"):
         assert scores[name] == curve(workdir, name)[NUM_STEPS]
 
 
-def test_evaluation_anew_gives_the_same_scores(finished, tmp_path, on_one_device):  # noqa: ARG001
-    workdir = copy_of(finished[0], tmp_path)
+@pytest.mark.usefixtures("on_one_device")
+def test_evaluation_anew_gives_the_same_scores(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
     (workdir / "results.json").unlink()
     run.run("evaluate", config=None, workdir=str(workdir), overrides=[])
-    assert results_of(workdir)["scores"] == finished[1]
+    assert results_of(workdir)["scores"] == finished.scores
 
 
-def test_a_finished_run_that_is_run_again_scores_itself_and_changes_nothing(
-    finished, tmp_path, on_one_device  # noqa: ARG001
-):
-    workdir = copy_of(finished[0], tmp_path)
-    assert train.train(load(), workdir=str(workdir)) == finished[1]
-    assert metrics_of(workdir) == metrics_of(finished[0])
-    assert steps_in(workdir) == steps_in(finished[0])
+@pytest.mark.usefixtures("on_one_device")
+def test_a_finished_run_that_is_run_again_scores_itself_and_changes_nothing(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
+    assert train.train(load(), workdir=str(workdir)) == finished.scores
+    assert metrics_of(workdir) == metrics_of(finished.workdir)
+    assert steps_in(workdir) == steps_in(finished.workdir)
 
 
 # --- stopped and resumed --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("stop", "resumed_at"), [(8, 8), (13, 10)])
+@pytest.mark.usefixtures("on_one_device")
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
-    finished, tmp_path, monkeypatch, on_one_device, capsys, stop, resumed_at  # noqa: ARG001
+    finished, tmp_path, monkeypatch, capsys, stop, resumed_at
 ):
     def interrupt(number, state, train_step, batch):
         if number == stop:
@@ -213,31 +225,27 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
         with pytest.raises(KeyboardInterrupt):
             train.train(load(), workdir=str(tmp_path))
     capsys.readouterr()
-    assert train.train(load(), workdir=str(tmp_path)) == finished[1]
+    assert train.train(load(), workdir=str(tmp_path)) == finished.scores
     assert capsys.readouterr().out.startswith(f"resuming at step {resumed_at} of {NUM_STEPS};")
-    assert_bitwise_equal(
-        restore(tmp_path, step=NUM_STEPS), restore(finished[0], step=NUM_STEPS)
-    )
-    assert metrics_of(tmp_path) == metrics_of(finished[0])
+    assert_bitwise_equal(finished.restore(NUM_STEPS, workdir=tmp_path), finished.restore(NUM_STEPS))
+    assert metrics_of(tmp_path) == metrics_of(finished.workdir)
 
 
-def test_settings_that_change_the_run_are_refused_and_listed(
-    finished, tmp_path, on_one_device  # noqa: ARG001
-):
-    workdir = copy_of(finished[0], tmp_path)
+@pytest.mark.usefixtures("on_one_device")
+def test_settings_that_change_the_run_are_refused_and_listed(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
     changed = {"eval.every_steps": "4", "data.num_dev": "39", "log.every_steps": "3"}
     with pytest.raises(UserError) as error:
         train.train(load(changed), workdir=str(workdir))
     message = str(error.value)
     assert "(data.num_dev: 40 -> 39; eval.every_steps: 8 -> 4)" in message
     assert "use another --workdir, or undo the change" in message
-    assert metrics_of(workdir) == metrics_of(finished[0])
+    assert metrics_of(workdir) == metrics_of(finished.workdir)
 
 
-def test_settings_that_do_not_change_the_run_are_accepted(
-    finished, tmp_path, on_one_device  # noqa: ARG001
-):
-    workdir = copy_of(finished[0], tmp_path)
+@pytest.mark.usefixtures("on_one_device")
+def test_settings_that_do_not_change_the_run_are_accepted(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
     harmless = {
         "log.every_steps": "3",
         "checkpoint.every_steps": "7",
@@ -246,7 +254,7 @@ def test_settings_that_do_not_change_the_run_are_accepted(
         "eval.final": "latest",
     }
     scores = train.train(load(harmless), workdir=str(workdir))
-    assert scores == pytest.approx(finished[1], rel=TOLERANCE)
+    assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
 
 
 # --- devices --------------------------------------------------------------------------------------
@@ -254,41 +262,42 @@ def test_settings_that_do_not_change_the_run_are_accepted(
 
 def test_eight_devices_give_the_curves_of_one(finished, tmp_path):
     scores = train.train(load(), workdir=str(tmp_path))
-    assert scores == pytest.approx(finished[1], rel=TOLERANCE)
-    for found, expected in zip(metrics_of(tmp_path), metrics_of(finished[0]), strict=True):
+    assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
+    for found, expected in zip(metrics_of(tmp_path), metrics_of(finished.workdir), strict=True):
         assert found == pytest.approx(expected, rel=TOLERANCE)
 
 
 def test_a_run_of_one_device_goes_on_with_eight(finished, tmp_path):
-    workdir = copy_of(finished[0], tmp_path)
-    assert train.train(load(), workdir=str(workdir)) == pytest.approx(finished[1], rel=TOLERANCE)
+    workdir = copy_of(finished.workdir, tmp_path)
+    scores = train.train(load(), workdir=str(workdir))
+    assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
 
 
 # --- stopping -------------------------------------------------------------------------------------
 
 
-def test_early_stopping_stops_and_the_best_is_what_is_scored(
-    finished, tmp_path, on_one_device  # noqa: ARG001
-):
+@pytest.mark.usefixtures("on_one_device")
+def test_early_stopping_stops_and_the_best_is_what_is_scored(finished, tmp_path):
     """The best is the lowest accuracy, which no later evaluation of this run falls below."""
-    accuracy = curve(finished[0], "dev/accuracy")
+    accuracy = curve(finished.workdir, "dev/accuracy")
     assert accuracy[16] >= accuracy[8]
     overrides = {"eval.metric": "accuracy", "eval.mode": "min", "eval.patience": "1"}
     scores = train.train(load(overrides), workdir=str(tmp_path))
     assert list(curve(tmp_path, "dev/accuracy").items()) == list(accuracy.items())[:2]
     assert steps_in(tmp_path) == [8, 16]
     assert results_of(tmp_path)["step"] == 8
-    assert scores["dev/loss"] == curve(finished[0], "dev/loss")[8]
+    assert scores["dev/loss"] == curve(finished.workdir, "dev/loss")[8]
 
     assert train.train(load(overrides), workdir=str(tmp_path)) == scores  # and it does not go on
     assert steps_in(tmp_path) == [8, 16]
     latest = ["--config.eval.final=latest"]
     run.run("evaluate", config=None, workdir=str(tmp_path), overrides=latest)
-    assert results_of(tmp_path)["scores"]["dev/loss"] == curve(finished[0], "dev/loss")[16]
+    assert results_of(tmp_path)["scores"]["dev/loss"] == curve(finished.workdir, "dev/loss")[16]
 
 
+@pytest.mark.usefixtures("on_one_device")
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
-    finished, tmp_path, monkeypatch, on_one_device  # noqa: ARG001
+    finished, tmp_path, monkeypatch
 ):
     def poison(number, state, train_step, batch):
         if number == 13:
@@ -302,7 +311,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
             train.train(load(), workdir=str(tmp_path))
     assert "\n" not in str(error.value) and error.value.exit_code == 3
 
-    dataset = setup.TASKS["token_tagging"].make(load()).train
+    dataset = finished.setup.task.train
     batch = global_batch(dataset, step=13, rows=np.arange(dataset.batch_rows))
     kept = np.load(tmp_path / "nonfinite_batch_13.npz")
     assert set(kept) == set(batch)
@@ -311,12 +320,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
 
     assert steps_in(tmp_path) == [8, 10]
     assert max(curve(tmp_path, "train/loss")) == 12
-    assert train.train(load(), workdir=str(tmp_path)) == finished[1]  # the checkpoint is intact
+    assert train.train(load(), workdir=str(tmp_path)) == finished.scores  # the checkpoint is intact
 
 
-def test_parameters_that_are_not_finite_are_not_saved(
-    tmp_path, monkeypatch, on_one_device  # noqa: ARG001
-):
+@pytest.mark.usefixtures("on_one_device")
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
     def poison(number, state, train_step, batch):
         state, scalars = train_step(state, batch)
         if number == 9:
@@ -354,7 +362,7 @@ def write_parts_of_speech(path: Path, *, num_sentences: int, seed: int) -> None:
 @pytest.fixture(scope="module")
 def tagged(tmp_path_factory, tiny_bert):
     """A run over plain tags in files, from tiny_bert's weights, of which all but the last layer are
-    frozen; parameters are averaged. Returns config, folder, scores, setup and the last state."""
+    frozen; parameters are averaged."""
     folder = tmp_path_factory.mktemp("files")
     for split, num_sentences in (("train", 60), ("dev", 20)):
         write_parts_of_speech(
@@ -379,31 +387,23 @@ def tagged(tmp_path_factory, tiny_bert):
     }
     file = f"{ROOT}/configs/bert_ner.py:files"
     config = configs.load(file, overrides=overrides, schema=settings.schema)
-    workdir = folder / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", one_device)
-        scores = train.train(config, workdir=str(workdir))
-        built = setup.build(config)
-    checkpoints = Checkpoints(str(workdir), keep_latest=1, keep_best=1)
-    state, _ = checkpoints.restore(80, like=built.state)
-    checkpoints.close()
-    return config, workdir, scores, built, state
+    return train_on_one_device(config, workdir=folder / "run")
 
 
 def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
-    config, workdir, scores, _, _ = tagged
+    workdir, scores = tagged.workdir, tagged.scores
     assert set(scores) == {"dev/loss", "dev/accuracy"}
     assert scores["dev/accuracy"] > 0.7  # the most frequent tag is a quarter of the words
     results = results_of(workdir)
     assert results["headline"] == ["dev/accuracy"]
     confusion = next(s for s in results["sections"] if s["kind"] == "confusion")
     assert confusion["labels"] == sorted(PARTS)
-    with open(config["data"]["dev"], encoding="utf-8") as file:
+    with open(tagged.setup.config["data"]["dev"], encoding="utf-8") as file:
         assert np.sum(confusion["counts"]) == sum(bool(line.strip()) for line in file)
 
 
 def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
-    state = tagged[-1]
+    state, _ = tagged.restore(80)
     weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
     for params in (state.params, state.ema):
         found = jax.device_get(params["encoder"])
@@ -418,25 +418,25 @@ def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
 
 
 def test_what_is_scored_is_the_average(tagged):
-    _, _, scores, built, state = tagged
+    state, _ = tagged.restore(80)
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
-        losses[name] = train._evaluate(built, last, "dev").scalars["loss"]
-    assert scores["dev/loss"] == losses["average"] != losses["last"]
+        losses[name] = train._evaluate(tagged.setup, last, "dev").scalars["loss"]
+    assert tagged.scores["dev/loss"] == losses["average"] != losses["last"]
 
 
-def test_other_content_of_the_same_files_is_refused(tagged, tmp_path, monkeypatch):
-    config, workdir, *_ = tagged
-    folder = copy_of(workdir, tmp_path)
-    kept = Path(config["data"]["dev"]).read_text(encoding="utf-8")
-    monkeypatch.setattr(sharding, "make_mesh", one_device)
+@pytest.mark.usefixtures("on_one_device")
+def test_other_content_of_the_same_files_is_refused(tagged, tmp_path):
+    config, workdir = tagged.setup.config, copy_of(tagged.workdir, tmp_path)
+    dev = Path(config["data"]["dev"])
+    kept = dev.read_text(encoding="utf-8")
     try:
-        Path(config["data"]["dev"]).write_text(kept + "John\tNAME\n", encoding="utf-8")
+        dev.write_text(kept + "John\tNAME\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"other settings \(the content of dev\)"):
-            train.train(config, workdir=str(folder))
+            train.train(config, workdir=str(workdir))
     finally:
-        Path(config["data"]["dev"]).write_text(kept, encoding="utf-8")
+        dev.write_text(kept, encoding="utf-8")
 
 
 # --- before a run ---------------------------------------------------------------------------------
