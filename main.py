@@ -12,7 +12,8 @@ examples:
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
 settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
-exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite."""
+exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite, 75 stopped by SIGTERM
+or SIGINT and saved: the same command goes on."""
 
 
 def main(arguments: list[str]) -> int:
@@ -29,8 +30,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--mode",
         default="train",
-        choices=["train", "evaluate", "check"],
-        help="train (default), evaluate, or check without training",
+        choices=["train", "evaluate", "check", "verify_resume"],
+        help="train (default), evaluate, check without training, or verify_resume: prove on this "
+        "machine that a killed run ends as one that was not",
+    )
+    parser.add_argument(
+        "--allow_config_change",
+        action="store_true",
+        help="go on with a run though settings that change training differ from its own",
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     flags, rest = parser.parse_known_args(arguments)
@@ -40,11 +47,17 @@ def main(arguments: list[str]) -> int:
     try:
         from bigjax.run import run
 
-        run(flags.mode, config=flags.config, workdir=flags.workdir, overrides=rest)
+        run(
+            flags.mode,
+            config=flags.config,
+            workdir=flags.workdir,
+            allow_config_change=flags.allow_config_change,
+            overrides=rest,
+        )
     except UserError as error:
         if flags.traceback:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{error.prefix}{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

@@ -33,11 +33,13 @@ class _Axis(NamedTuple):
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
+NUM_COLOURS = 6  # of curves, in the style
 MAX_POINTS = 400  # of one curve: more than the pixels of a chart can show
 MAX_DOTTED = 30  # a curve of at most so many points shows each of them
 MAX_NUMBERED = 24  # a confusion matrix of at most so many labels has its counts in its cells
 _WIDTH, _HEIGHT = 350, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 340, 52, 202  # the plot's edges in pixels
+_LINE, _LINE_LETTERS = 16, 54  # a legend's lines: their height in pixels, and what fits into one
 _SUFFIXES = ("", "k", "M", "G", "T", "P")
 
 # Moving over a chart shows the nearest point of each curve in the legend. The pixels come from the
@@ -104,17 +106,17 @@ def lines(
     x_ticks = [t for t in x_ticks if t == int(t) and x_low <= t <= x_high]
     x_axis = _Axis(x_low, x_high, _LEFT, _RIGHT)
     y_axis = _Axis(y_ticks[0], y_ticks[-1], _BOTTOM, _TOP)
-    legend = "   ".join(
-        f'<tspan class="ink-{s.colour}">●</tspan> {html.escape(s.name)} '
-        f'<tspan class="value">{figure(float(s.points[-1][1]))}</tspan>'
-        for s in curves
-    )
+    legend = _legend(curves)
+    top = _LINE * (1 - len(legend))  # a legend of many lines pushes the title up
     unit_text = f' <tspan class="unit">{html.escape(unit)}</tspan>' if unit else ""
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f'<svg class="chart" viewBox="0 {top} {_WIDTH} {_HEIGHT - top}" role="img">'
         f"<title>{html.escape(title)} by step</title><desc>{html.escape(_in_words(curves))}</desc>"
-        f'<text class="name" x="0" y="14">{html.escape(title)}{unit_text}</text>'
-        f'<text class="legend" x="0" y="33">{legend}</text>'
+        f'<text class="name" x="0" y="{top + 14}">{html.escape(title)}{unit_text}</text>'
+        + "".join(
+            f'<text class="legend" x="0" y="{top + 33 + _LINE * i}">{line}</text>'
+            for i, line in enumerate(legend)
+        )
         + _grid(x_axis, x_ticks=x_ticks, y_axis=y_axis, y_ticks=y_ticks)
         + f'<text class="step" x="{_RIGHT}" y="{_HEIGHT - 2}">step</text>'
         + f'<line class="cursor" y1="{_TOP}" y2="{_BOTTOM}"/>'
@@ -264,6 +266,23 @@ def _grid(
         x = x_axis.place(value)
         parts.append(f'<text class="x" x="{x:.1f}" y="{_BOTTOM + 16}">{label}</text>')
     return "".join(parts)
+
+
+def _legend(curves: Sequence[Series]) -> list[str]:
+    """The lines of the legend: each curve's colour, name and last value."""
+    rows, room = [], 0
+    for s in curves:
+        value = figure(float(s.points[-1][1]))
+        size = len(s.name) + len(value) + 6
+        if size > room:
+            rows.append([])
+            room = _LINE_LETTERS
+        room -= size
+        rows[-1].append(
+            f'<tspan class="ink-{s.colour}">●</tspan> {html.escape(s.name)} '
+            f'<tspan class="value">{value}</tspan>'
+        )
+    return ["   ".join(row) for row in rows]
 
 
 def _curve(series: Series, *, x_axis: _Axis, y_axis: _Axis) -> str:

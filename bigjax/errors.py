@@ -13,6 +13,7 @@ class UserError(ValueError):
     what to do. The program ends with `exit_code`."""
 
     exit_code = 2
+    prefix = "error: "
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

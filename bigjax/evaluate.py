@@ -13,12 +13,19 @@ from bigjax.task import Scores, Task
 
 
 def evaluate(
-    task: Task, *, split: str, variables: Any, eval_step: Callable[..., Any], mesh: Mesh
+    task: Task,
+    *,
+    split: str,
+    variables: Any,
+    eval_step: Callable[..., Any],
+    mesh: Mesh,
+    between: Callable[[], None],
 ) -> Scores:
     """Scores of a split, on every process alike.
 
     Args:
       eval_step: the jitted `task.predict`, with outputs replicated over the mesh.
+      between: called before each batch; may raise, to end the pass.
     """
     dataset = task.evals[split]
     num_rows = padded_rows(dataset, mesh=mesh)
@@ -31,6 +38,7 @@ def evaluate(
         stop=num_batches,
     )
     for batch in batches:
+        between()
         found_sums, found = jax.device_get(eval_step(variables, batch))
         for name, mean in found_sums.items():
             sums[name] = sums.get(name, mean.empty()).merge(mean)

@@ -24,7 +24,7 @@ class JsonLines:
         """Goes on with the file at `path`: lines past step `resume_at` are those of a run that is
         about to be repeated, and a line cut off by a crash is no line; both go."""
         self._path = path
-        kept = _lines_up_to(path, step=resume_at)
+        kept = lines_up_to(path, step=resume_at)
         self._kept = set(kept)
         with open(path + ".tmp", "w", encoding="utf-8") as file:
             file.writelines(kept)
@@ -217,7 +217,9 @@ def _import_summary_writer() -> Any:
     return SummaryWriter
 
 
-def _lines_up_to(path: str, *, step: int) -> list[str]:
+def lines_up_to(path: str, *, step: int) -> list[str]:
+    """The whole lines of a file of JSON objects whose `step` is not above `step`; what a crash cut
+    off or a disk garbled is left out."""
     if not os.path.exists(path):
         return []
     kept = []

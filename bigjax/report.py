@@ -23,6 +23,8 @@ from bigjax.sections import escape
 # Titles and units of what a run logs; a name that is not here is shown as it reads.
 _QUANTITIES = {
     "learning_rate": ("Learning rate", ""),
+    "roc_auc": ("ROC-AUC", ""),
+    "top5_accuracy": ("Top-5 accuracy", ""),
     "grad_norm": ("Gradient norm", ""),
     "sentences_per_second": ("Sentences", "per second"),
     "tokens_per_second": ("Tokens", "per second"),
@@ -188,13 +190,21 @@ def _curves(metrics: dict[str, list[charts.Point]]) -> str:
             return first.index(quantity)
         return 2 if set(quantities[quantity]) - {"train"} else 3
 
-    drawn = []
+    drawn, colours = [], _colours(metrics)
     for quantity in sorted(quantities, key=rank):
         groups = quantities[quantity]
-        series = [charts.Series(g, points, _COLOURS.get(g, 2)) for g, points in groups.items()]
+        series = [charts.Series(g, points, colours[g]) for g, points in groups.items()]
         name, unit = _name(quantity)
         drawn.append(charts.lines(name, series=series, unit=unit))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _colours(metrics: dict[str, list[charts.Point]]) -> dict[str, int]:
+    """A colour for each group (split), the same in every chart: the usual ones have their own."""
+    groups = dict.fromkeys(name.rpartition("/")[0] for name in metrics)
+    others = [group for group in groups if group not in _COLOURS]
+    free = [i for i in range(charts.NUM_COLOURS) if i not in _COLOURS.values()]
+    return _COLOURS | {group: free[i % len(free)] for i, group in enumerate(others)}
 
 
 def _throughput(metrics: dict[str, list[charts.Point]]) -> str:

@@ -1,16 +1,24 @@
 """Owns the three things that `main.py` can be asked for: train, evaluate, check."""
 
 import os
+import sys
 from collections.abc import Sequence
 
 from bigjax import config as configs
-from bigjax import run_folder, settings, train
+from bigjax import run_folder, settings, train, verify
 from bigjax.check import check
 from bigjax.errors import UserError
 
 
-def run(mode: str, *, config: str | None, workdir: str | None, overrides: Sequence[str]) -> None:
-    """Runs `mode` ("train", "evaluate" or "check") with the flags as they were given.
+def run(
+    mode: str,
+    *,
+    config: str | None,
+    workdir: str | None,
+    allow_config_change: bool = False,
+    overrides: Sequence[str],
+) -> None:
+    """Runs `mode` with the flags as they were given.
 
     Raises:
       UserError: a flag that is missing or does not go with the mode, and all other bad input.
@@ -27,8 +35,12 @@ def run(mode: str, *, config: str | None, workdir: str | None, overrides: Sequen
     else:
         found = configs.load(config, overrides=given, schema=settings.schema)
     settings.check_limits(found)
-    if mode == "train":
-        train.train(found, workdir=workdir)
+    if mode == "verify_resume":
+        command = [sys.executable, os.path.abspath(sys.argv[0])]
+        command += [f"--config={config}", *overrides]
+        verify.verify_resume(found, command=command, workdir=workdir)
+    elif mode == "train":
+        train.train(found, workdir=workdir, allow_config_change=allow_config_change)
     elif mode == "evaluate":
         train.score_run(found, workdir=workdir)
     else:

@@ -3,6 +3,7 @@ what the task keeps. What is in a report belongs to `report.py`, checkpoints to 
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
@@ -22,8 +23,12 @@ PACKAGES = (
     "safetensors", "ml_collections", "tensorboardX", "tensorflow-datasets",
 )  # fmt: skip
 
-# Settings that do not change what is trained: a run may go on with others.
-HARMLESS = ("log.", "checkpoint.", "eval.final", "eval.batch_rows", "mesh", "batch.accumulate")
+# Settings that do not change what is trained: a run may go on with others. Data is compared by what
+# it holds, and a run with a checkpoint does not look where it once started from.
+HARMLESS = (
+    "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
+    "batch.accumulate", "data.", "init.resume_from", "verify.",
+)  # fmt: skip
 
 
 def create(workdir: str) -> None:
@@ -40,25 +45,48 @@ def create(workdir: str) -> None:
         ) from error
 
 
-def write_start(workdir: str, *, config: Config, task: Task, resumes: bool) -> None:
-    """Everything that is known before the first step.
-
-    Args:
-      resumes: whether the folder holds a checkpoint that the run goes on from.
-
-    Raises:
-      UserError: the folder holds a run with other settings or other data; lists what differs.
-    """
-    fingerprints = {"train": task.train.fingerprint} | {
-        name: dataset.fingerprint for name, dataset in task.evals.items()
-    }
-    if resumes:
-        _refuse_changes(workdir, config=config, fingerprints=fingerprints)
-        check_files(workdir, task=task)
+def write_start(workdir: str, *, config: Config, task: Task) -> None:
+    """Everything that is known before the first step."""
     _write_json(workdir, "config.json", config.record())
-    _write_json(workdir, "environment.json", environment() | {"data_fingerprint": fingerprints})
+    facts = environment() | {"data_fingerprint": _fingerprints(task)}
+    _write_json(workdir, "environment.json", facts)
     for name, content in task.files.items():
         _write_text(workdir, name, content)
+
+
+def refuse_changes(workdir: str, *, config: Config, task: Task) -> None:
+    """Raises UserError where the run in `workdir` was made with other settings or other data;
+    lists what differs, with the old and the new value. Where data comes from is no difference, what
+    it holds is."""
+    old = _field(workdir, "config.json", "values")
+    new = json.loads(json.dumps(config.flat()))
+    keys = [key for key in {**old, **new} if not key.startswith(HARMLESS)]
+    splits = _changed_data(workdir, task)
+    if splits:
+        keys += [key for key in {**old, **new} if key.startswith("data.")]
+    changed = [key for key in keys if old.get(key) != new.get(key)]
+    differ = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
+    differ += [f"the content of {split}" for split in splits]
+    if differ:
+        lengthened = any(key.startswith(("num_", "schedule.")) for key in changed)
+        schedule = " (the learning rate then follows the new schedule)" if lengthened else ""
+        raise UserError(
+            f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
+            "another --workdir, undo the change to go on with that run, or go on with the change: "
+            f"--allow_config_change{schedule}"
+        )
+    check_files(workdir, task=task)
+
+
+def refuse_other_data(workdir: str, *, task: Task) -> None:
+    """Raises UserError where the run in `workdir` was trained on other data, or its tokenizer or
+    tags were others: what was learnt has no meaning then."""
+    if "train" in _changed_data(workdir, task):
+        raise UserError(
+            f"--workdir={workdir} holds a run that was trained on other data; in another --workdir "
+            f"--config.init.resume_from={workdir} starts from its state"
+        )
+    check_files(workdir, task=task)
 
 
 def check_files(workdir: str, *, task: Task) -> None:
@@ -97,7 +125,8 @@ def write_results(
     results = {
         "task": task.name,
         "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
-        "scores": flat,
+        # JSON has no nan: a score that is not defined, such as the ROC-AUC of a single class.
+        "scores": {name: value if math.isfinite(value) else None for name, value in flat.items()},
         "headline": [f"{split}/{name}" for name in task.headline if f"{split}/{name}" in flat],
         "step": step,
         "fill": fill,
@@ -122,22 +151,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _refuse_changes(workdir: str, *, config: Config, fingerprints: Mapping[str, str]) -> None:
-    old = _field(workdir, "config.json", "values")
-    new = json.loads(json.dumps(config.flat()))
-    keys = [key for key in {**old, **new} if not key.startswith(HARMLESS)]
-    differ = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
+def _changed_data(workdir: str, task: Task) -> list[str]:
+    """The splits whose content is not what it was when the run in `workdir` began."""
     was = _field(workdir, "environment.json", "data_fingerprint")
-    differ += [
-        f"the content of {split}"
-        for split in fingerprints
-        if not any(k.startswith("data.") for k in differ) and was.get(split) != fingerprints[split]
-    ]
-    if differ:
-        raise UserError(
-            f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
-            "another --workdir, or undo the change to go on with that run"
-        )
+    return [split for split, now in _fingerprints(task).items() if was.get(split, now) != now]
+
+
+def _fingerprints(task: Task) -> dict[str, str]:
+    return {name: data.fingerprint for name, data in {"train": task.train, **task.evals}.items()}
 
 
 def _field(workdir: str, name: str, key: str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Owns how a section of a report looks: one function a kind, from what `results.json` says to HTML.
 
-Leaves reading the run folder and the order of things to `report.py`, drawing to `charts.py`, looks
-to `report.css`. Words of a data set are not to be trusted: every text goes through `escape`.
+Leaves reading the run folder and the order of things to `report.py`, drawing to `charts.py` and
+`reliability.py`, looks to `report.css`. Words of a data set are not to be trusted: every text goes
+through `escape`.
 """
 
 import html
 from collections import Counter
 from itertools import groupby
 
-from bigjax import charts
+from bigjax import charts, reliability
+
+_IMAGE_SIDE = 128  # pixels on the page; smaller images are scaled up to at most this
 
 _KEY = (
     '<p class="key"><mark class="correct"><span class="g p">correct</span></mark>'
@@ -25,7 +28,9 @@ def render(section: dict) -> str:
     By `section["kind"]`: "facts" has rows of [name, value]; "table" has columns, rows and perhaps a
     note; "confusion" has labels and counts [C, C], rows gold and columns predicted; "tagged_text"
     has items of words, gold and predicted spans [start, end, type] (in words, end exclusive) and a
-    caption, and perhaps a note.
+    caption; "images" has items of png (base64), width, height, gold, predicted, confidence and
+    number; "reliability" has bins of equal width, [count, confidence, accuracy]. Each may have a
+    note.
     """
     kind = section["kind"]
     assert kind in _KINDS, f"section kind {kind!r}, known: {sorted(_KINDS)}"
@@ -129,6 +134,28 @@ def _tagged_text(section: dict) -> str:
     return f"{_note(section)}{_KEY}{items}"
 
 
+def _images(section: dict) -> str:
+    """Pictures with what they are and what they were taken for."""
+    items = ""
+    for item in section["items"]:
+        width, height = item["width"], item["height"]
+        scale = max(1, _IMAGE_SIDE // max(width, height))  # whole, so that all pixels are of a size
+        gold, predicted = escape(item["gold"]), escape(item["predicted"])
+        items += (
+            f'<figure><img src="data:image/png;base64,{escape(item["png"])}" '
+            f'width="{scale * width}" height="{scale * height}" '
+            f'alt="image {item["number"]:,}, gold {gold}, predicted {predicted}"><figcaption>'
+            f'<span class="gold">{gold}</span> <span class="predicted">→ {predicted}</span> '
+            f"<small>{charts.figure(item['confidence'])} · image {item['number']:,}</small>"
+            "</figcaption></figure>"
+        )
+    return f'{_note(section)}<div class="images">{items}</div>'
+
+
+def _reliability(section: dict) -> str:
+    return _note(section) + reliability.diagram(section["title"], bins=section["bins"])
+
+
 def _marked(words: list[str], *, gold: list, predicted: list) -> tuple[str, Counter]:
     """The sentence with each group of overlapping spans marked, and how many there are of each
     verdict. A span is [start, end, type], end exclusive, in words."""
@@ -197,4 +224,6 @@ _KINDS = {
     "table": table,
     "confusion": _confusion,
     "tagged_text": _tagged_text,
+    "images": _images,
+    "reliability": _reliability,
 }

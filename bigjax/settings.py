@@ -39,7 +39,8 @@ class Run:
 class Batch:
     """examples: about how many an update sees (sentences, packed into rows), or
     rows: exactly how many rows it sees.
-    accumulate: in how many parts an update is computed, to save memory; changes no number.
+    accumulate: in how many parts an update is computed, to save memory; changes no number, except that
+      batch normalisation takes the statistics of each part.
     """
 
     examples: int | None = None
@@ -61,10 +62,15 @@ class Warmup:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Init:
-    """checkpoint: where the parameters start: "minilm" (the installed package of weights), the path
-    of a Hugging Face folder, a name on the hub, or None for random ones."""
+    """checkpoint: where the parameters start: the folder of another run (what has the name and
+    shape of a parameter here takes its place), "minilm" (the installed package of weights), a
+    Hugging Face folder, a name on the hub, or None for random ones.
+    resume_from: the folder of a run whose full state (parameters, optimizer, step) this run starts
+    from. Either counts only until the run has a checkpoint of its own.
+    """
 
     checkpoint: str | None = None
+    resume_from: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,9 +106,23 @@ class Checkpointing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Logging:
-    """every_steps: how often training's scalars are written."""
+    """every_steps: how often training's scalars are written.
+    batches: write `batches.jsonl`: for each step a hash of which examples its batch held."""
 
     every_steps: int = 10
+    batches: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What --mode=verify_resume does.
+
+    num_steps: of each of its runs, in place of the config's length.
+    num_kills: how often one of them is killed.
+    """
+
+    num_steps: int = 60
+    num_kills: int = 6
 
 
 # Least and greatest sensible values; what lies outside is refused before anything runs.
@@ -135,6 +155,16 @@ LIMITS: dict[str, tuple[float, float]] = {
     "checkpoint.keep_latest": (1, math.inf),
     "checkpoint.keep_best": (0, math.inf),
     "log.every_steps": (1, math.inf),
+    "verify.num_steps": (2, math.inf),
+    "verify.num_kills": (0, math.inf),
+    "augment.pad_crop": (0, math.inf),
+    "augment.cutout": (0, math.inf),
+    "augment.randaugment_layers": (0, math.inf),
+    "augment.randaugment_magnitude": (0, 30),
+    "augment.mixup_alpha": (0, math.inf),
+    "augment.cutmix_alpha": (0, math.inf),
+    "data.image_size": (1, math.inf),
+    "data.cache_gib": (0, math.inf),
 }
 
 
@@ -176,4 +206,5 @@ def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
         "eval": [Evaluation],
         "checkpoint": [Checkpointing],
         "log": [Logging],
+        "verify": [Verification],
     }

@@ -110,39 +110,20 @@ def duration(
     )
 
 
-def new_state(setup: Setup) -> tuple[TrainState, str]:
-    """The state before the first update, and where its parameters come from.
-
-    Pretrained parameters take the place of random ones of the same name and shape.
-    """
-    task = setup.task
-    shardings = jax.tree.map(lambda x: x.sharding, setup.state)
-    init = _init(setup.config, task, setup.optimizer)
-    if task.pretrained is None:
-        return jax.jit(init, out_shardings=shardings)(), "random"
-    loaded, source = task.pretrained()
-    placed = jax.tree.map(
-        lambda x, s: None if x is None else jax.device_put(x, s),
-        _merge(loaded, setup.state.params),
-        shardings.params,
-        is_leaf=lambda x: x is None,
-    )
-    return jax.jit(lambda given: init(given=given), out_shardings=shardings)(placed), source
-
-
-def num_params(state: TrainState) -> int:
-    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(state.params))
-
-
-def _init(config: Config, task: Task, optimizer: Optimizer) -> Callable[..., TrainState]:
+def init_function(config: Config, task: Task, optimizer: Optimizer) -> Callable[..., TrainState]:
+    """Makes the state before the first update; see `step.init_state`."""
     run = config[""]
     return functools.partial(
         step.init_state, task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"]
     )
 
 
+def num_params(state: TrainState) -> int:
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(state.params))
+
+
 def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh) -> TrainState:
-    shapes = jax.eval_shape(_init(config, task, optimizer))
+    shapes = jax.eval_shape(init_function(config, task, optimizer))
     params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.sharding_rules)
     everywhere = sharding.replicated(mesh)
     shardings = TrainState(
@@ -187,20 +168,6 @@ def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape[1:]), x.dtype, sharding=rows), one
     )
-
-
-def _merge(loaded: Any, shapes: Any, name: str = "") -> Any:
-    """`loaded` in the structure of `shapes`, None where it has nothing."""
-    if not isinstance(shapes, dict):
-        if loaded is not None and tuple(loaded.shape) != tuple(shapes.shape):
-            raise UserError(
-                f"the checkpoint's {name} has shape {tuple(loaded.shape)}; the model of this "
-                f"config has {tuple(shapes.shape)}"
-            )
-        return loaded
-    loaded = loaded or {}
-    assert set(loaded) <= set(shapes), f"{name}: {set(loaded) - set(shapes)} has no place"
-    return {key: _merge(loaded.get(key), shapes[key], f"{name}/{key}") for key in shapes}
 
 
 def _use_compilation_cache() -> None:

@@ -84,9 +84,11 @@ def put_batch(dataset: Dataset, *, step: int, mesh: Mesh, num_rows: int) -> dict
 
 
 def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
-    """A sharding for each leaf of `params` (arrays or shapes), from the model's rules.
+    """A sharding for each leaf of `params` (arrays or shapes): the model's rules say what the
+    tensor axis splits, and the fsdp axis splits the largest dimension that is left and divides.
 
-    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole.
+    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole. An
+    axis that ends in "?" leaves a dimension whole that it does not divide.
 
     Raises:
       UserError: no rule covers a parameter, or a dimension that its axis does not divide.
@@ -94,13 +96,22 @@ def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
 
     def sharding(name: str, leaf: Any, axes: tuple[str | None, ...]) -> NamedSharding:
         assert len(axes) <= len(leaf.shape), (name, axes, leaf.shape)
-        spec = (None,) * (len(leaf.shape) - len(axes)) + tuple(axes)
-        for size, axis in zip(leaf.shape, spec):
+        spec: list[str | None] = [None] * (len(leaf.shape) - len(axes))
+        for size, axis in zip(leaf.shape[len(spec) :], axes):
+            optional = axis is not None and axis.endswith("?")
+            axis = axis.removesuffix("?") if axis is not None else None
             if axis is not None and size % mesh.shape[axis]:
-                raise UserError(
-                    f"parameter {name} {tuple(leaf.shape)}: dimension {size} does not divide by "
-                    f"mesh axis {axis}={mesh.shape[axis]}; choose another mesh"
-                )
+                if not optional:
+                    raise UserError(
+                        f"parameter {name} {tuple(leaf.shape)}: dimension {size} does not divide "
+                        f"by mesh axis {axis}={mesh.shape[axis]}; choose another mesh"
+                    )
+                axis = None
+            spec.append(axis)
+        free = [i for i, axis in enumerate(spec) if axis is None or mesh.shape[axis] == 1]
+        free = [i for i in free if leaf.shape[i] % mesh.shape["fsdp"] == 0]
+        if mesh.shape["fsdp"] > 1 and free:
+            spec[max(free, key=lambda i: (leaf.shape[i], i))] = "fsdp"
         return NamedSharding(mesh, P(*spec))
 
     return map_named(sharding, params, match_rules(params, rules=rules, what="sharding"))

@@ -35,14 +35,14 @@ def init_state(
     """The state before the first update; traceable.
 
     Args:
-      given: parameters that take the place of random ones, a tree like params with None for those
+      given: variables that take the place of random ones, a tree like them with None for those
         that stay random; or None.
     """
     variables = dict(task.init(stream(seed, INIT_STREAM)))
-    params = variables.pop("params")
     if given is not None:
         pick = lambda random, found: random if found is None else found  # noqa: E731
-        params = jax.tree.map(pick, params, given, is_leaf=lambda leaf: leaf is None)
+        variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)
+    params = variables.pop("params")
     # A copy: donated buffers must not be shared between two leaves of the state.
     ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, variables, tx.init(params), ema)

@@ -4,7 +4,7 @@ loop knows a task by these alone.
 A new task is a module in `bigjax/tasks/` that fills in this record; see docs/design.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,8 @@ class Dataset(NamedTuple):
 
     rows: a pure function from row numbers (n,) to a batch of n rows. Every array has n rows, `mask`
       says what counts, and a row of zeros is a row that does not exist: it counts nowhere.
+    examples: row numbers (n,) -> for each row the ids of its examples in the split, int64 arrays;
+      for the record of which batch held what.
     batch_rows: rows in a global batch, whatever the number of devices.
     num_rows: rows in one epoch. A training set goes on after them with the next epoch; an
       evaluation set gives rows of zeros.
@@ -30,6 +32,7 @@ class Dataset(NamedTuple):
     """
 
     rows: Callable[[np.ndarray], Batch]
+    examples: Callable[[np.ndarray], Sequence[np.ndarray]]
     batch_rows: int
     num_rows: int
     num_examples: int

@@ -6,19 +6,21 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
-
 from bigjax import report, run_folder, sharding
 from bigjax.checkpoint import Checkpoints, Facts
 from bigjax.config import Config
 from bigjax.data.pipeline import Prefetch
 from bigjax.errors import UserError
 from bigjax.evaluate import evaluate
+from bigjax.ledger import Ledger
+from bigjax.lock import Lock
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
 from bigjax.nonfinite import check_params
 from bigjax.recent import Recent
-from bigjax.setup import Setup, build, duration, new_state, num_params
+from bigjax.setup import Setup, build, duration
+from bigjax.start import Start, begin
 from bigjax.state import TrainState
+from bigjax.stop import Stopped, StopRequest
 from bigjax.task import Scores
 
 
@@ -39,144 +41,153 @@ def is_due(every: float | None, step: int) -> bool:
     return times(step) > times(step - 1)
 
 
-def train(config: Config, *, workdir: str) -> dict[str, float]:
+class Session(NamedTuple):
+    """A run that is going on: what the loop and its end share."""
+
+    setup: Setup
+    workdir: str
+    checkpoints: Checkpoints
+    stop: StopRequest
+    terminal: Terminal
+    writer: Writers
+    ledger: Ledger | None
+
+
+def train(config: Config, *, workdir: str, allow_config_change: bool = False) -> dict[str, float]:
     """Trains, or goes on with the run in `workdir`, to its end; returns the final scores.
 
+    Args:
+      allow_config_change: go on though settings differ from those the run was made with.
+
     Raises:
-      UserError: bad input; `NonFiniteError` if the loss is not finite.
+      UserError: bad input; `NonFiniteError` if the loss is not finite; `Stopped` after a signal.
     """
     run_folder.create(workdir)
-    setup = build(config)
-    checkpoints = _checkpoints(config, workdir)
-    resumes = checkpoints.latest() is not None
-    run_folder.write_start(workdir, config=config, task=setup.task, resumes=resumes)
-    state, facts, restored = _begin(setup, checkpoints)
-    start = int(state.step)
-    terminal = Terminal(start=start, total_steps=setup.total_steps)
-    writer = Writers(
-        [
-            JsonLines(os.path.join(workdir, "metrics.jsonl"), resume_at=start),
-            TensorBoard(os.path.join(workdir, "tensorboard"), resume_at=start),
-            terminal,
-        ]
-    )
-    if not restored:
-        writer.write_hparams(config.flat())
-    try:
-        state, facts = _loop(
-            setup, state, facts, restored=restored, workdir=workdir, checkpoints=checkpoints,
-            writer=writer, terminal=terminal,
-        )  # fmt: skip
-        checkpoints.wait()
-        return _finish(setup, state, facts, workdir=workdir, checkpoints=checkpoints, writer=writer)
-    finally:
-        writer.close()
-        checkpoints.close()
+    with Lock(workdir), StopRequest() as stop:
+        setup = build(config)
+        checkpoints = _checkpoints(config, workdir)
+        if checkpoints.steps() and not allow_config_change:
+            run_folder.refuse_changes(workdir, config=config, task=setup.task)
+        elif checkpoints.steps():
+            run_folder.refuse_other_data(workdir, task=setup.task)
+        start = begin(setup, checkpoints)
+        run_folder.write_start(workdir, config=config, task=setup.task)
+        step = int(start.state.step)
+        terminal = Terminal(start=step, total_steps=setup.total_steps)
+        writer = Writers(
+            [
+                JsonLines(os.path.join(workdir, "metrics.jsonl"), resume_at=step),
+                TensorBoard(os.path.join(workdir, "tensorboard"), resume_at=step),
+                terminal,
+            ]
+        )
+        ledger = None
+        if config["log"]["batches"]:
+            path = os.path.join(workdir, "batches.jsonl")
+            ledger = Ledger(path, setup.task.train, resume_at=step)
+        if not start.restored:
+            writer.write_hparams(config.flat())
+        session = Session(setup, workdir, checkpoints, stop, terminal, writer, ledger)
+        try:
+            stop.loop_begins()
+            state, facts = _loop(session, start)
+            checkpoints.wait()
+            return _finish(session, state, facts)
+        finally:
+            _close(session)
 
 
 def score_run(config: Config, *, workdir: str) -> dict[str, float]:
     """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
-    run_folder.read_config_record(workdir)  # before Orbax makes a folder of what is no run
+    run_folder.read_config_record(workdir)
     run_folder.create(workdir)
-    checkpoints = _checkpoints(config, workdir)
-    latest = checkpoints.latest()
-    if latest is None:
-        raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
-    setup = build(config)
-    run_folder.check_files(workdir, task=setup.task)
-    state, facts = checkpoints.restore(latest, like=setup.state)
-    writer = Writers([Terminal(start=latest, total_steps=setup.total_steps)])
-    try:
-        return _finish(setup, state, facts, workdir=workdir, checkpoints=checkpoints, writer=writer)
-    finally:
-        writer.close()
-        checkpoints.close()
+    with Lock(workdir), StopRequest() as stop:
+        checkpoints = _checkpoints(config, workdir)
+        if not checkpoints.steps():
+            raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
+        setup = build(config)
+        run_folder.check_files(workdir, task=setup.task)
+        state, facts, _ = begin(setup, checkpoints)
+        terminal = Terminal(start=int(state.step), total_steps=setup.total_steps)
+        writer = Writers([terminal])
+        session = Session(setup, workdir, checkpoints, stop, terminal, writer, ledger=None)
+        try:
+            return _finish(session, state, facts)
+        finally:
+            _close(session)
 
 
-def _loop(
-    setup: Setup,
-    state: TrainState,
-    facts: Facts,
-    *,
-    restored: bool,
-    workdir: str,
-    checkpoints: Checkpoints,
-    writer: Writers,
-    terminal: Terminal,
-) -> tuple[TrainState, Facts]:
+def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
     take batch `step`, update and log. `state.step` is the number of the next batch."""
+    setup, workdir, checkpoints, stop, terminal, writer, ledger = session
     config, task, mesh = setup.config, setup.task, setup.mesh
-    every, start, total = _cadence(setup), int(state.step), setup.total_steps
+    (state, facts, restored), total = start, setup.total_steps
+    every, first = _cadence(setup), int(state.step)
     batches = Prefetch(
         lambda step: sharding.put_batch(task.train, step=step, mesh=mesh, num_rows=setup.num_rows),
-        start=start,
+        start=first,
         stop=total,
     )
     batch_of = iter(batches)
-    recent = Recent(setup, batches, workdir=workdir, step=start)
+    recent = Recent(setup, batches, workdir=workdir, step=first)
     saved_at = time.monotonic()
-    for step in range(start, total + 1):
-        evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or step == total)
-        saves = is_due(every.save, step) or time.monotonic() - saved_at > every.save_seconds
-        fresh = not (restored and step == start)  # what is restored was evaluated and saved
-        if (evaluates or saves or step == total) and fresh:
-            recent.wait()
-            check_params(state.params, step=step)
-            score = None
-            if evaluates:
-                scores = _evaluate(setup, state, "dev")
-                score = _score_of(config, task, scores)
-                facts = _with_score(facts, score, step=step)
+    try:
+        for step in range(first, total + 1):
+            stop.check()
+            last = step == total
+            evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or last)
+            evaluates = evaluates and facts["evaluated"] != step  # as what is restored may be
+            saves = is_due(every.save, step) or time.monotonic() - saved_at > every.save_seconds
+            if evaluates or (saves or last) and not (restored and step == first):
+                recent.wait()
+                check_params(state.params, step=step)
+                score = None
+                if evaluates:
+                    scores = _evaluate(session, state, "dev")
+                    score = _score_of(config, task, scores)
+                    facts = _with_score(facts, score, step=step)
+                    writer.write_scalars(
+                        step, {f"dev/{name}": value for name, value in scores.scalars.items()}
+                    )
+                checkpoints.save(state, step=step, facts=facts, score=score)
+                saved_at = time.monotonic()
+                recent.restart_clock()
+            if last or _out_of_patience(config, facts):
+                break
+            if ledger is not None:
+                ledger.add(step)
+            batch = next(batch_of)
+            state, scalars = setup.train_step(state, batch)
+            recent.add(scalars)
+            terminal.advance(step + 1)
+            if is_due(every.log, step + 1) or step + 1 == total:
                 writer.write_scalars(
-                    step, {f"dev/{name}": value for name, value in scores.scalars.items()}
+                    step + 1, {f"train/{name}": value for name, value in recent.measure().items()}
                 )
-            checkpoints.save(state, step=step, facts=facts, score=score)
-            saved_at = time.monotonic()
-            recent.restart_clock()
-        if step == total or _out_of_patience(config, facts):
-            break
-        batch = next(batch_of)
-        state, scalars = setup.train_step(state, batch)
-        recent.add(scalars)
-        terminal.advance(step + 1)
-        if is_due(every.log, step + 1) or step + 1 == total:
-            writer.write_scalars(
-                step + 1, {f"train/{name}": value for name, value in recent.measure().items()}
-            )
-    batch_of.close()
+    except Stopped:
+        recent.wait()
+        check_params(state.params, step=step)
+        checkpoints.save(state, step=step, facts=facts, score=None)
+        checkpoints.wait()
+        raise stop.stopped(step) from None
+    finally:
+        batch_of.close()
     return state, facts
 
 
-def _begin(setup: Setup, checkpoints: Checkpoints) -> tuple[TrainState, Facts, bool]:
-    """The state to start from, facts about the run so far, and whether they are restored."""
-    latest = checkpoints.latest()
-    devices = f"{setup.mesh.size} {jax.default_backend()} device{'s' * (setup.mesh.size > 1)}"
-    size = f"{num_params(setup.state):,} parameters on {devices}"
-    if latest is not None:
-        state, facts = checkpoints.restore(latest, like=setup.state)
-        print(f"resuming at step {latest} of {setup.total_steps}; {size}", flush=True)
-        return state, facts, True
-    state, source = new_state(setup)
-    data = setup.task.train
-    print(
-        f"starting from {source} parameters; {size}; {data.num_examples:,} examples, "
-        f"{setup.total_steps:,} steps of {data.batch_rows} rows, {data.fill:.1%} filled",
-        flush=True,
-    )
-    return state, {"best_score": None, "best_step": None, "without_better": 0}, False
+def _close(session: Session) -> None:
+    session.writer.close()
+    if session.ledger is not None:
+        session.ledger.close()
+    session.checkpoints.close()
 
 
-def _finish(
-    setup: Setup,
-    state: TrainState,
-    facts: Facts,
-    *,
-    workdir: str,
-    checkpoints: Checkpoints,
-    writer: Writers,
-) -> dict[str, float]:
+def _finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float]:
     """Final scores of every split, `results.json` and the report."""
+    setup, workdir, checkpoints, writer = (
+        session.setup, session.workdir, session.checkpoints, session.writer
+    )  # fmt: skip
     step, best = int(state.step), facts["best_step"]
     if setup.config["eval"]["final"] == "best" and best is not None and best != step:
         if best not in checkpoints.steps():
@@ -186,7 +197,7 @@ def _finish(
             )
         state, _ = checkpoints.restore(best, like=setup.state)
     scored_step = int(state.step)
-    scores = {split: _evaluate(setup, state, split) for split in setup.task.evals}
+    scores = {split: _evaluate(session, state, split) for split in setup.task.evals}
     flat = run_folder.write_results(
         workdir, task=setup.task, scores=scores, step=scored_step, fill=setup.task.train.fill
     )
@@ -227,13 +238,15 @@ def _cadence(setup: Setup) -> Cadence:
     )
 
 
-def _evaluate(setup: Setup, state: TrainState, split: str) -> Scores:
+def _evaluate(session: Session, state: TrainState, split: str) -> Scores:
+    setup = session.setup
     return evaluate(
         setup.task,
         split=split,
         variables=state.averaged(),
         eval_step=setup.eval_step,
         mesh=setup.mesh,
+        between=session.stop.check,
     )
 
 
@@ -245,8 +258,9 @@ def _score_of(config: Config, task: Any, scores: Scores) -> float:
 
 
 def _with_score(facts: Facts, score: float, *, step: int) -> Facts:
+    facts = facts | {"evaluated": step}
     if facts["best_score"] is None or score > facts["best_score"]:
-        return {"best_score": score, "best_step": step, "without_better": 0}
+        return facts | {"best_score": score, "best_step": step, "without_better": 0}
     return facts | {"without_better": facts["without_better"] + 1}
 
 

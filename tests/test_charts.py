@@ -184,6 +184,22 @@ def test_a_chart_says_what_it_shows_and_escapes_it():
     assert "<script" not in svg and "<b>" not in svg
 
 
+def test_a_legend_of_many_curves_goes_on_in_lines_above_the_plot():
+    names = ["train", "dev", "test", "corrupted images", "sketches", "a very long name" * 4]
+    series = [Series(name, [(1, 0.5), (2, 0.25)], i) for i, name in enumerate(names)]
+    svg = parsed(charts.lines("Loss", series=series))
+    _, top, _, height = map(float, svg.get("viewBox").split())
+    rows = [t for t in svg.iter(f"{SVG}text") if t.get("class") == "legend"]
+    told = "   ".join("".join(row.itertext()) for row in rows)
+    assert told == "   ".join(f"● {name} 0.2500" for name in names)
+    title = next(t for t in svg.iter(f"{SVG}text") if t.get("class") == "name")
+    heights = [float(text.get("y")) for text in (title, *rows)]
+    assert len(rows) > 2 and heights == sorted(set(heights))
+    assert heights[0] >= top + 14 and heights[-1] == 33 and top + height == 236
+    assert all(len("".join(row.itertext())) <= 58 for row in rows[:-1])
+    assert len(texts(charts.lines("Loss", series=series[:3]), "legend")) == 1
+
+
 def test_a_confusion_matrix_has_gold_in_rows_and_predictions_in_columns():
     labels, counts = ["O", "LOC", "<PER>"], [[41850, 120, 61], [88, 1043, 0], [0, 0, 0]]
     svg = charts.confusion("Words", labels=labels, counts=counts)

@@ -1,7 +1,15 @@
-"""Saving and restoring with Orbax: bitwise, on any mesh, and which steps are kept."""
+"""Saving with Orbax: atomic wherever it is cut off, bitwise on any mesh, and which are kept."""
 
+import ast
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from jax.sharding import NamedSharding
+from conftest import ROOT
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bigjax import sharding
+from bigjax import checkpoint, manifest, sharding
 from bigjax.checkpoint import Checkpoints, abstract
 from bigjax.errors import UserError
+from bigjax.manifest import DamagedCheckpoint
 from bigjax.state import TrainState
 
 WHOLE = P()
@@ -35,11 +45,18 @@ def make_state(step: int, *, width: int = 8, mesh: str = "data=8", axes=WHOLE) -
     params = {"a": {"kernel": kernel}, "b": {"bias": np.arange(8, dtype=np.float32) + step}}
     half = {"a": {"kernel": kernel.astype(jnp.bfloat16)}, "b": {"bias": params["b"]["bias"]}}
     state = TrainState(np.int32(step), params, {}, (Moments(np.int32(step), half),), None)
-    place = NamedSharding(sharding.make_mesh(mesh), axes)
+    place = NamedSharding(make_mesh(mesh), axes)
     whole = NamedSharding(place.mesh, WHOLE)
     return jax.tree.map(
         lambda x: jax.device_put(jnp.asarray(x), place if np.ndim(x) == 2 else whole), state
     )
+
+
+def make_mesh(spec: str) -> Mesh:
+    """The mesh of a config, or that of one device alone."""
+    if spec == "one":
+        return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
+    return sharding.make_mesh(spec)
 
 
 def like(state: TrainState):
@@ -50,8 +67,8 @@ def open_in(workdir, *, keep_latest: int = 1, keep_best: int = 1) -> Checkpoints
     return Checkpoints(str(workdir), keep_latest=keep_latest, keep_best=keep_best)
 
 
-def steps_in(workdir) -> list[int]:
-    return sorted(int(name) for name in os.listdir(workdir / "checkpoints"))
+def names_in(workdir) -> list[str]:
+    return sorted(os.listdir(workdir / "checkpoints"))
 
 
 def assert_bitwise_equal(a, b) -> None:
@@ -61,13 +78,23 @@ def assert_bitwise_equal(a, b) -> None:
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
-def save_all(checkpoints: Checkpoints, scores: dict[int, float | None]) -> None:
+def save_all(workdir, scores: dict[int, float | None], **kept: int) -> None:
+    checkpoints = open_in(workdir, **kept)
     for step, score in scores.items():
         checkpoints.save(make_state(step), step=step, facts=FACTS, score=score)
-    checkpoints.wait()
+    checkpoints.close()
 
 
-# --- restoring ------------------------------------------------------------------------------------
+def assert_newest(workdir, step: int) -> list[str]:
+    """The newest whole checkpoint is that of a step, bitwise; returns the messages."""
+    checkpoints = open_in(workdir)
+    state, _, messages = checkpoints.restore_newest(like=like(make_state(step)))
+    checkpoints.close()
+    assert_bitwise_equal(state, make_state(step))
+    return messages
+
+
+# --- saving and restoring -------------------------------------------------------------------------
 
 
 def test_what_is_restored_is_bitwise_what_was_saved(tmp_path):
@@ -83,11 +110,13 @@ def test_what_is_restored_is_bitwise_what_was_saved(tmp_path):
     assert found == facts
 
 
-@pytest.mark.parametrize(
-    ("mesh", "axes"), [("data=2,fsdp=4", P("fsdp")), ("fsdp=2,tensor=4", P("fsdp", "tensor"))]
-)
-def test_a_state_is_restored_straight_onto_another_mesh(tmp_path, mesh, axes):
-    saved = make_state(3, mesh="fsdp=8", axes=P("fsdp"))
+MESHES = [("one", WHOLE), ("data=2,fsdp=4", P("fsdp")), ("fsdp=2,tensor=4", P("fsdp", "tensor"))]
+
+
+@pytest.mark.parametrize(("mesh", "axes"), MESHES)
+@pytest.mark.parametrize(("old_mesh", "old_axes"), [("one", WHOLE), ("fsdp=8", P("fsdp"))])
+def test_a_state_is_restored_straight_onto_another_mesh(tmp_path, mesh, axes, old_mesh, old_axes):
+    saved = make_state(3, mesh=old_mesh, axes=old_axes)
     checkpoints = open_in(tmp_path)
     checkpoints.save(saved, step=3, facts=FACTS, score=None)
     wanted = make_state(3, mesh=mesh, axes=axes)
@@ -99,7 +128,7 @@ def test_a_state_is_restored_straight_onto_another_mesh(tmp_path, mesh, axes):
 
 
 def test_a_state_may_be_donated_as_soon_as_save_returns(tmp_path):
-    """The next update overwrites it while the files are still being written."""
+    """The next update overwrites it while it is still being hashed and written."""
     expected, state = make_state(1), make_state(1)
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x * 0 - 1, s), donate_argnums=0)
     checkpoints = open_in(tmp_path)
@@ -111,72 +140,33 @@ def test_a_state_may_be_donated_as_soon_as_save_returns(tmp_path):
     assert int(overwritten.step) == -1
 
 
-def assert_refused(workdir, *, wanted: TrainState, message: str) -> None:
-    checkpoints = open_in(workdir)
-    save_all(checkpoints, {1: None})
-    with pytest.raises(UserError, match=message) as error:
-        checkpoints.restore(1, like=wanted)
-    checkpoints.close()
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith("checkpoint 1 in ")
-    assert "use the config it was made with, or another --workdir" in str(error.value)
-
-
-def test_a_checkpoint_of_other_shapes_is_an_error_that_names_a_parameter(tmp_path):
-    expected = r"params/a/kernel is float32 \(8, 8\) there and float32 \(8, 16\) here and 1 more"
-    assert_refused(tmp_path, wanted=like(make_state(1, width=16)), message=expected)
-
-
-MISFITS = {
-    "one leaf more": ("abc", r"params/c/bias is absent there and float32 \(8,\) here;"),
-    "one leaf less": ("a", r"params/b/bias is float32 \(8,\) there and absent here;"),
-    "another name": ("ac", r"params/c/bias is absent there and float32 \(8,\) here and 1 more"),
-}
-
-
-@pytest.mark.parametrize("case", MISFITS)
-def test_a_checkpoint_of_another_tree_is_an_error_that_names_a_parameter(tmp_path, case):
-    names, message = MISFITS[case]
-    state = like(make_state(1))
-    params = state.params | {"c": state.params["b"]}
-    wanted = state._replace(params={name: params[name] for name in names})
-    assert_refused(tmp_path, wanted=wanted, message=message)
-
-
-def damage_metadata(folder: Path) -> None:
-    (folder / "state" / "_METADATA").unlink()
-
-
-def damage_facts(folder: Path) -> None:
-    shutil.rmtree(folder / "facts")
-
-
-@pytest.mark.parametrize("damage", [damage_metadata, damage_facts])
-def test_a_damaged_checkpoint_is_an_error_of_one_line(tmp_path, damage):
-    first = open_in(tmp_path)
-    save_all(first, {1: None})
-    first.close()
-    damage(tmp_path / "checkpoints" / "1")
-    second = open_in(tmp_path)
-    with pytest.raises(UserError, match=r"^checkpoint 1 in .* is damaged \(.*\); delete") as error:
-        second.restore(1, like=like(make_state(1)))
-    second.close()
-    assert "\n" not in str(error.value)
-
-
-def test_whatever_orbax_raises_is_an_error_of_one_line(tmp_path, monkeypatch):
-    """A stand-in for arrays cut short: real ones end in reads that outlive the test."""
-
-    def fail(*args, **kwargs):  # noqa: ARG001
-        raise Exception("OUT_OF_RANGE: Error reading 0.0\nin the file\n" + 1000 * "x")
-
+def test_of_a_step_that_is_there_only_facts_and_score_are_replaced(tmp_path):
+    save_all(tmp_path, {1: 0.5})
+    other = make_state(1)._replace(step=jnp.int32(99))
     checkpoints = open_in(tmp_path)
-    save_all(checkpoints, {1: None})
-    monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
-    with pytest.raises(UserError, match=r"is damaged \(OUT_OF_RANGE: Error reading 0.0\)") as error:
-        checkpoints.restore(1, like=like(make_state(1)))
+    checkpoints.save(other, step=1, facts=FACTS | {"best_step": 1}, score=0.7)
+    restored, facts = checkpoints.restore(1, like=like(make_state(1)))
+    assert_bitwise_equal(restored, make_state(1))
+    assert facts == FACTS | {"best_step": 1}
+    folder = str(tmp_path / "checkpoints" / "1")
+    assert manifest.read(folder).score == 0.7
+    checkpoints.save(other, step=1, facts=FACTS, score=None)
+    assert manifest.read(folder)[1:3] == (FACTS, 0.7)
     checkpoints.close()
-    assert "\n" not in str(error.value)
+
+
+def test_a_score_that_comes_later_makes_a_checkpoint_the_best(tmp_path):
+    save_all(tmp_path, {1: 0.5, 2: None}, keep_latest=2)
+    save_all(tmp_path, {2: 0.9}, keep_latest=1)
+    assert names_in(tmp_path) == ["2"]
+
+
+def test_a_damaged_checkpoint_of_the_same_step_is_put_aside_and_saved_anew(tmp_path):
+    save_all(tmp_path, {1: 0.5})
+    (tmp_path / "checkpoints" / "1" / "checkpoint.json").unlink()
+    save_all(tmp_path, {1: 0.5})
+    assert names_in(tmp_path) == ["1", "1.damaged"]
+    assert assert_newest(tmp_path, 1) == []
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -185,67 +175,354 @@ def test_whatever_orbax_raises_is_an_error_of_one_line(tmp_path, monkeypatch):
 def test_without_any_checkpoint_there_is_no_latest(tmp_path):
     checkpoints = open_in(tmp_path)
     assert checkpoints.latest() is None
+    with pytest.raises(UserError, match="checkpoints: no checkpoint; train first"):
+        checkpoints.restore_newest(like=like(make_state(1)))
+    with pytest.raises(UserError, match="checkpoints/1: no such checkpoint"):
+        checkpoints.restore(1, like=like(make_state(1)))
     checkpoints.close()
+    assert not list(tmp_path.iterdir())
 
 
 KEPT = {
-    "the best and the latest": ({1: 0.1, 2: 0.9, 3: 0.3, 4: 0.2}, 1, 1, [2, 4]),
-    "the latest may be the best": ({1: 0.1, 2: 0.2}, 1, 1, [2]),
-    "of equal scores the earlier": ({1: 0.1, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.1}, 1, 1, [2, 5]),
-    "several of each": ({1: 0.4, 2: 0.9, 3: 0.8, 4: 0.1, 5: 0.2, 6: 0.3}, 2, 2, [2, 3, 5, 6]),
-    "without a score never the best": ({1: None, 2: 0.1, 3: None, 4: None}, 1, 1, [2, 4]),
-    "the latest alone": ({1: 0.9, 2: 0.1, 3: 0.2}, 1, 0, [3]),
-    "negative scores": ({1: -3.0, 2: -1.0, 3: -2.0}, 1, 1, [2, 3]),
+    "the best and the latest": ({1: 0.1, 2: 0.9, 3: 0.3, 4: 0.2}, 1, 1, ["2", "4"]),
+    "the latest may be the best": ({1: 0.1, 2: 0.2}, 1, 1, ["2"]),
+    "of equal scores the earlier": ({1: 0.1, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.1}, 1, 1, ["2", "5"]),
+    "several": ({1: 0.4, 2: 0.9, 3: 0.8, 4: 0.1, 5: 0.2, 6: 0.3}, 2, 2, ["2", "3", "5", "6"]),
+    "without a score never the best": ({1: None, 2: 0.1, 3: None, 4: None}, 1, 1, ["2", "4"]),
+    "nan is never the best": ({1: 0.1, 2: float("nan"), 3: None}, 1, 1, ["1", "3"]),
+    "the latest alone": ({1: 0.9, 2: 0.1, 3: 0.2}, 1, 0, ["3"]),
+    "negative scores": ({1: -3.0, 2: -1.0, 3: -2.0}, 1, 1, ["2", "3"]),
+    "latest by number": ({9: None, 10: None}, 1, 1, ["10"]),
 }
 
 
 @pytest.mark.parametrize("case", KEPT)
 def test_kept_are(tmp_path, case):
     scores, keep_latest, keep_best, expected = KEPT[case]
-    checkpoints = open_in(tmp_path, keep_latest=keep_latest, keep_best=keep_best)
-    save_all(checkpoints, scores)
-    checkpoints.close()
-    assert steps_in(tmp_path) == expected
+    save_all(tmp_path, scores, keep_latest=keep_latest, keep_best=keep_best)
+    assert names_in(tmp_path) == expected
 
 
 def test_the_best_of_before_is_still_kept_after_reopening(tmp_path):
-    first = open_in(tmp_path)
-    save_all(first, {1: 0.2, 2: 0.9, 3: 0.1})
-    first.close()
-    second = open_in(tmp_path)
-    save_all(second, {4: 0.5, 5: 0.9, 6: None})
-    second.close()
-    assert steps_in(tmp_path) == [2, 6]
+    save_all(tmp_path, {1: 0.2, 2: 0.9, 3: 0.1})
+    save_all(tmp_path, {4: 0.5, 5: 0.9, 6: None})
+    assert names_in(tmp_path) == ["2", "6"]
 
 
 def test_a_better_one_after_reopening_takes_its_place(tmp_path):
-    first = open_in(tmp_path)
-    save_all(first, {1: 0.2, 2: 0.5})
-    first.close()
-    second = open_in(tmp_path)
-    save_all(second, {3: 0.6, 4: 0.1})
-    second.close()
-    assert steps_in(tmp_path) == [3, 4]
+    save_all(tmp_path, {1: 0.2, 2: 0.5})
+    save_all(tmp_path, {3: 0.6, 4: 0.1})
+    assert names_in(tmp_path) == ["3", "4"]
 
 
-def test_a_step_that_is_there_is_left_as_it_is(tmp_path):
+def test_what_is_damaged_is_never_removed_and_takes_no_place(tmp_path):
+    save_all(tmp_path, {1: None, 2: None}, keep_latest=2)
+    (tmp_path / "checkpoints" / "2" / "checkpoint.json").write_bytes(b"{}")
+    save_all(tmp_path, {3: None, 4: None}, keep_latest=2)
+    assert names_in(tmp_path) == ["2", "3", "4"]
+
+
+# --- cut off --------------------------------------------------------------------------------------
+
+# What the finishing of a save calls next, and the newest step on the disk at that moment.
+STAGES = {
+    "before anything is flushed": (checkpoint, "_flush_all", 1),
+    "before files are hashed": (checkpoint, "file_hashes", 1),
+    "before the manifest is written": (manifest, "write", 1),
+    "before the manifest has its name": (os, "replace", 1),
+    "before the checkpoint has its name": (os, "rename", 1),
+    "before older ones are looked at": (Checkpoints, "_prune", 2),
+    "while an older one is removed": (shutil, "rmtree", 2),
+}
+
+
+def cut_off(monkeypatch, owner: Any, name: str, *, before: Callable[[], None]) -> None:
+    """The first call of `owner.name` by the thread that finishes a save fails."""
+    original, done = getattr(owner, name), []
+
+    def fail(*args, **kwargs):
+        if done or not threading.current_thread().name.startswith("finish checkpoint"):
+            return original(*args, **kwargs)
+        done.append(True)
+        before()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(owner, name, fail)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cut_off_anywhere_a_whole_checkpoint_is_there_and_the_run_goes_on(
+    tmp_path, monkeypatch, stage
+):
+    """By an error, which is told, and by a kill, of which the copy is what it leaves behind."""
+    owner, name, newest = STAGES[stage]
+    workdir, killed = tmp_path / "run", tmp_path / "killed"
+    save_all(workdir, {1: None})
+
+    def keep_copy() -> None:
+        shutil.copytree(workdir, killed)
+        if name == "rmtree":  # half-way
+            (killed / "checkpoints" / "1.partial" / "checkpoint.json").unlink()
+
+    with monkeypatch.context() as patch:
+        cut_off(patch, owner, name, before=keep_copy)
+        expected = {1: "checkpoint of step 2 was not saved in .*; that of step 1 is intact"}
+        message = expected.get(newest, "checkpoint 2 in .* is saved, but its facts could not be")
+        with pytest.raises(UserError, match="^.*Input/output error: .*" + message) as error:
+            save_all(workdir, {2: None})
+    assert "\n" not in str(error.value)
+    assert newest == 2 or names_in(workdir) == ["1"]
+    for folder in (workdir, killed):
+        assert assert_newest(folder, newest) == []
+        save_all(folder, {2: None, 3: None})
+        assert names_in(folder) == ["3"]
+
+
+def test_an_error_while_orbax_writes_is_told_by_the_next_save(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("RESOURCE_EXHAUSTED: writing\nmore")
+
+    save_all(tmp_path, {1: None})
     checkpoints = open_in(tmp_path)
-    save_all(checkpoints, {1: 0.5})
-    other = make_state(1)._replace(step=jnp.int32(99))
-    checkpoints.save(other, step=1, facts=FACTS, score=0.1)
-    checkpoints.wait()
-    restored, _ = checkpoints.restore(1, like=like(make_state(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.AsyncCheckpointer, "wait_until_finished", fail)
+        patch.setattr(ocp.AsyncCheckpointer, "save", lambda *_, **__: None)
+        checkpoints.save(make_state(2), step=2, facts=FACTS, score=None)
+        expected = "^no space left on device: the checkpoint of step 2 was not saved in "
+        with pytest.raises(UserError, match=expected):
+            checkpoints.save(make_state(3), step=3, facts=FACTS, score=None)
+    checkpoints.save(make_state(3), step=3, facts=FACTS, score=None)
     checkpoints.close()
-    assert_bitwise_equal(restored, make_state(1))
+    assert names_in(tmp_path) == ["3"]
 
 
-def test_the_folder_of_a_save_that_was_cut_off_is_no_checkpoint(tmp_path):
-    first = open_in(tmp_path)
-    save_all(first, {1: 0.5})
-    first.close()
-    (tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp").mkdir()
-    second = open_in(tmp_path)
-    assert second.latest() == 1
-    save_all(second, {2: 0.1})
-    second.close()
-    assert steps_in(tmp_path) == [1, 2]
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_too_small_for_one_more_is_told_before_anything_is_written(small_disk):
+    save_all(small_disk, {1: None})
+    with open(small_disk / "other", "wb") as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            os.write(file.fileno(), bytes(4096))
+    expected = (
+        r"^no space left on device \(0 MB free, 0 needed\): the checkpoint of step 2 was not saved "
+        "in .*; that of step 1 is intact; mend that and start again to go on$"
+    )
+    with pytest.raises(UserError, match=expected):
+        save_all(small_disk, {2: None})
+    assert names_in(small_disk) == ["1"]
+    assert assert_newest(small_disk, 1) == []
+    (small_disk / "other").unlink()
+    save_all(small_disk, {2: None})
+    assert assert_newest(small_disk, 2) == []
+
+
+FILLS_THE_DISK = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import conftest, jax.numpy as jnp, numpy as np, test_checkpoint as saving
+from bigjax.errors import UserError
+noise = np.random.default_rng(0).integers(0, 2**32, 2**19, dtype=np.uint32)
+big = saving.make_state(2)._replace(ema={{"noise": jnp.asarray(noise)}})
+checkpoints = saving.open_in(sys.argv[1])
+checkpoints.save(big, step=2, facts=saving.FACTS, score=None)
+try:
+    checkpoints.wait()
+except UserError as error:
+    names = saving.names_in(saving.Path(sys.argv[1]))
+    checkpoints.save(saving.make_state(3), step=3, facts=saving.FACTS, score=None)
+    checkpoints.close()
+    print([*names, str(error)])
+"""
+
+
+def test_a_disk_that_becomes_full_is_told_and_leaves_the_checkpoint_before_it_intact(small_disk):
+    """Two MiB that cannot be compressed after a checkpoint of some KiB; in a process of its own, as
+    the threads of Orbax that fail print tracebacks, some of them later."""
+    save_all(small_disk, {1: None})
+    script = FILLS_THE_DISK.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(small_disk)], capture_output=True, text=True, check=True
+    )
+    names, message = ast.literal_eval(ended.stdout)
+    assert names == "1"
+    expected = (
+        "no space left on device: .* of step 2 was not saved in .*; that of step 1 is intact.*"
+    )
+    assert re.fullmatch(expected, message)
+    assert assert_newest(small_disk, 3) == []
+
+
+SAVES_FOR_EVER = """
+import itertools, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import conftest, test_checkpoint as saving
+checkpoints = saving.open_in(sys.argv[1])
+for step in itertools.count(1):
+    checkpoints.save(saving.make_state(step), step=step, facts=saving.FACTS, score=None)
+"""
+
+
+def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path):
+    script = SAVES_FOR_EVER.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        deadline = time.monotonic() + 120
+        while not any(name.endswith(".partial") for name in later_names_in(tmp_path)):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.001)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    newest = max(int(name) for name in names_in(tmp_path) if name.isdecimal())
+    assert assert_newest(tmp_path, newest) == []
+    save_all(tmp_path, {newest + 1: None})
+    assert names_in(tmp_path) == [str(newest + 1)]
+
+
+def later_names_in(workdir) -> list[str]:
+    """Those of the checkpoints after a first whole one; [] while there is none."""
+    names = names_in(workdir) if (workdir / "checkpoints").exists() else []
+    return names if any(name.isdecimal() for name in names) else []
+
+
+# --- damaged --------------------------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def flip_a_byte(path: Path, *, seed: int = 0) -> None:
+    rng, content = np.random.default_rng(seed), bytearray(path.read_bytes())
+    content[rng.integers(len(content))] ^= rng.integers(1, 256)
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+DAMAGE = {
+    "truncated": (
+        truncate,
+        r"is truncated \([\d,]+ of [\d,]+ bytes\)|has other bytes than were saved",
+    ),
+    "deleted": (Path.unlink, "is missing"),
+    "one byte flipped": (flip_a_byte, "has other bytes than were saved"),
+}
+
+
+@pytest.fixture(scope="module")
+def two_saved(tmp_path_factory):
+    """Checkpoints 1 and 2; not to be written to."""
+    workdir = tmp_path_factory.mktemp("two")
+    save_all(workdir, {1: None, 2: None}, keep_latest=2)
+    return workdir
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_any_damaged_file_is_named_and_the_checkpoint_before_is_used(two_saved, tmp_path, damage):
+    change, words = DAMAGE[damage]
+    files = files_of(two_saved / "checkpoints" / "2")
+    assert len(files) > 10
+    for number, name in enumerate(files):
+        workdir = Path(shutil.copytree(two_saved, tmp_path / str(number)))
+        change(workdir / "checkpoints" / "2" / name)
+        (message,) = assert_newest(workdir, 1)
+        assert re.fullmatch(
+            f"checkpoint 2 is damaged: {re.escape(name)} ({words}); using that of step 1; the "
+            "damaged one is kept as checkpoints/2.damaged",
+            message,
+        )
+        assert names_in(workdir) == ["1", "2.damaged"]
+
+
+def test_of_200_flipped_bytes_none_goes_undetected(two_saved, tmp_path):
+    """Over all files in turn; a checkpoint that is read as if it were whole fails the test."""
+    workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
+    folder, checkpoints = workdir / "checkpoints" / "2", open_in(workdir)
+    files = files_of(folder)
+    for trial in range(200):
+        path = folder / files[trial % len(files)]
+        kept = path.read_bytes()
+        flip_a_byte(path, seed=trial)
+        with pytest.raises(DamagedCheckpoint, match=re.escape(files[trial % len(files)])):
+            checkpoints.restore(2, like=like(make_state(2)))
+        path.write_bytes(kept)
+    assert_bitwise_equal(checkpoints.restore(2, like=like(make_state(2)))[0], make_state(2))
+    checkpoints.close()
+
+
+def test_where_every_checkpoint_is_damaged_the_run_stops_each_time(two_saved, tmp_path):
+    """None is put aside: the next start would find none, and begin anew unasked."""
+    workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
+    truncate(workdir / "checkpoints" / "1" / "state" / "_METADATA")
+    shutil.rmtree(workdir / "checkpoints" / "2" / "state")
+    expected = r"every checkpoint is damaged \(2: state/.* is missing and \d+ more; 1: state/_META"
+    checkpoints = open_in(workdir)
+    for _ in range(2):
+        with pytest.raises(UserError, match=expected) as error:
+            checkpoints.restore_newest(like=like(make_state(1)))
+        assert "\n" not in str(error.value)
+    checkpoints.close()
+    assert names_in(workdir) == ["1", "2"]
+
+
+def test_every_damaged_checkpoint_is_kept_under_a_name_of_its_own(two_saved, tmp_path):
+    workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
+    (workdir / "checkpoints" / "9").mkdir()
+    for expected in ("2.damaged", "2.damaged.2", "2.damaged.3"):
+        truncate(workdir / "checkpoints" / "2" / "state" / "_METADATA")
+        messages = assert_newest(workdir, 1)
+        assert messages[-1].endswith(f"kept as checkpoints/{expected}")
+        save_all(workdir, {2: None}, keep_latest=2)
+    names = ["1", "2", "2.damaged", "2.damaged.2", "2.damaged.3", "9.damaged"]
+    assert names_in(workdir) == names
+
+
+def test_an_old_layout_is_refused_in_words_and_left_alone(tmp_path):
+    folder = str(tmp_path / "checkpoints")
+    with ocp.CheckpointManager(folder) as manager:
+        manager.save(1, args=ocp.args.Composite(state=ocp.args.StandardSave(make_state(1))))
+    checkpoints = open_in(tmp_path)
+    expected = (
+        "checkpoints/1: an old checkpoint, .* which cannot be verified; go on with the version"
+    )
+    with pytest.raises(UserError, match=expected) as error:
+        checkpoints.restore_newest(like=like(make_state(1)))
+    checkpoints.close()
+    assert not isinstance(error.value, DamagedCheckpoint)
+    assert names_in(tmp_path) == ["1"]
+
+
+def test_what_cannot_be_read_though_it_is_whole_is_not_called_damaged(
+    two_saved, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise Exception("OUT_OF_RANGE: Error reading 0.0\nin the file\n" + 1000 * "x")
+
+    workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
+    checkpoints = open_in(workdir)
+    monkeypatch.setattr(ocp.Checkpointer, "restore", fail)
+    expected = (
+        r"^checkpoint 2 in .* is whole, but cannot be read \(OUT_OF_RANGE: Error reading 0.0\)"
+    )
+    with pytest.raises(UserError, match=expected) as error:
+        checkpoints.restore_newest(like=like(make_state(1)))
+    checkpoints.close()
+    assert "\n" not in str(error.value) and not isinstance(error.value, DamagedCheckpoint)
+    assert names_in(workdir) == ["1", "2"]

@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import json
+import runpy
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from bigjax import config as configs
 from bigjax import optim, settings
+from bigjax.data.image_sources import IMAGE_SOURCES
 from bigjax.data.sources import SOURCES
 from bigjax.errors import UserError
+from bigjax.models import cnn
 from bigjax.tasks import TASKS
 
 SHIPPED = str(ROOT / "configs" / "bert_ner.py")
@@ -384,9 +387,18 @@ def test_a_file_or_variant_that_is_not_there_is_told_with_the_nearest(
 # --- the settings that are shipped ---
 
 
-@pytest.mark.parametrize("variant", ["default", "scratch", "wikiann", "conll2003", "files"])
-def test_every_shipped_variant_fits_the_settings_there_are(variant):
-    found = configs.load(f"{SHIPPED}:{variant}", overrides={}, schema=settings.schema)
+def shipped() -> list[str]:
+    """Every variant of every config file."""
+    found = []
+    for path in sorted((ROOT / "configs").glob("*.py")):
+        variants = runpy.run_path(str(path)).get("VARIANTS", ("",))
+        found += [f"{path.relative_to(ROOT)}:{variant}".rstrip(":") for variant in variants]
+    return found
+
+
+@pytest.mark.parametrize("spec", shipped())
+def test_every_shipped_variant_fits_the_settings_there_are(spec):
+    found = configs.load(str(ROOT / spec), overrides={}, schema=settings.schema)
     again = json.loads(json.dumps(found.record()))
     assert found == configs.from_record(again, path="", overrides={}, schema=settings.schema)
 
@@ -462,14 +474,20 @@ def reads() -> Reads:
 
 def every_taker() -> list[tuple[str, Callable]]:
     """(section, function) for every choice that can be made."""
-    choices = itertools.product(TASKS, optim.OPTIMIZERS, optim.SCHEDULES, SOURCES, (None, "x"))
+    inputs = [
+        *itertools.product(["token_tagging"], SOURCES, [None], (None, "x")),
+        *itertools.product(["image_classification"], IMAGE_SOURCES, cnn.NETWORKS, [None]),
+    ]
+    assert {task for task, *_ in inputs} == set(TASKS)
     found = {}
-    for task, optimizer_name, schedule, source, checkpoint in choices:
+    choices = itertools.product(inputs, optim.OPTIMIZERS, optim.SCHEDULES)
+    for (task, source, network, checkpoint), optimizer_name, schedule in choices:
         values = {
             "": {"task": task},
             "optim": {"name": optimizer_name},
             "schedule": {"name": schedule},
             "data": {"source": source},
+            "model": {"name": network},
             "init": {"checkpoint": checkpoint},
         }
         for section, takers in settings.schema(values).items():
@@ -478,7 +496,7 @@ def every_taker() -> list[tuple[str, Callable]]:
 
 
 # Read by the table of choices, which picks the function that takes the rest of its section.
-CHOICES = {("", "task"), ("data", "source"), ("schedule", "name")}
+CHOICES = {("", "task"), ("data", "source"), ("schedule", "name"), ("model", "name")}
 
 
 @pytest.mark.parametrize(
@@ -488,7 +506,8 @@ CHOICES = {("", "task"), ("data", "source"), ("schedule", "name")}
 def test_every_setting_is_read_somewhere(reads, section, taker):
     parameters = inspect.signature(taker).parameters.values()
     names = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
-    used = reads.attributes if section == "model" else set()  # the model is built from objects
+    # These are handed on as objects.
+    used = reads.attributes if section in ("model", "augment") else set()
     if not dataclasses.is_dataclass(taker):
         tree = ast.parse(inspect.getsource(taker))
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -1,4 +1,5 @@
-"""Layers against plain float64 numpy; dropout against the statistics of fair coins.
+"""Layers against plain float64 numpy; convolution and pooling against XLA's own; dropout against
+the statistics of fair coins.
 
 The bits of dropout are a pure function of (seed, place, row, position), so the statistical tests
 look at fixed numbers: they pass or fail for good, with bounds that a fair coin exceeds once in
@@ -8,10 +9,12 @@ about ten million times (five standard deviations).
 import itertools
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from bigjax import step as steps
 from bigjax.models import ops
@@ -110,6 +113,113 @@ def test_embed_takes_rows_and_gives_their_gradient_to_them():
     np.testing.assert_array_equal(embed(table), np.asarray(table)[np.asarray(ids)])
     gradient = jax.grad(lambda table: embed(table).sum())(table)
     np.testing.assert_array_equal(gradient[:, 0], [1, 1, 0, 2, 0])
+
+
+# --- convolution and pooling ----------------------------------------------------------------------
+
+CONVOLUTIONS = [  # size, strides, padding
+    (1, 1, 0),
+    (1, 2, 1),
+    (2, 1, 1),
+    (2, 2, 0),
+    (3, 1, 1),
+    (3, 2, 0),
+    (7, 2, 3),
+]
+
+
+def xla_conv(x, kernel, *, strides: int, padding: int):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (strides, strides),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )
+
+
+def conv_inputs(size: int) -> tuple[jax.Array, jax.Array]:
+    """Images of odd and unequal sides, and a kernel that gives outputs of about 1."""
+    kernel = normal(size, size, 5, 6, seed=1) / math.sqrt(5 * size**2)
+    return jnp.asarray(normal(3, 9, 12, 5)), jnp.asarray(kernel)
+
+
+def value_and_gradients(conv, x, kernel):
+    """The output, and the gradients of its weighted mean over the places of an image."""
+
+    def loss(x, kernel):
+        y = conv(x, kernel)
+        weights = normal(*y.shape, seed=2) / (y.shape[1] * y.shape[2])
+        return (y * weights).sum(), y
+
+    (_, y), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
+    return y, *gradients
+
+
+@pytest.mark.parametrize(("size", "strides", "padding"), CONVOLUTIONS)
+def test_a_convolution_by_matmul_equals_xlas_and_so_do_its_gradients(size, strides, padding):
+    place = {"strides": strides, "padding": padding}
+    by_matmul = lambda x, kernel: ops.conv_by_matmul(x, kernel, **place, dtype="float32")  # noqa: E731
+    xlas = lambda x, kernel: xla_conv(x, kernel, **place)  # noqa: E731
+    x, kernel = conv_inputs(size)
+    for found, expected in zip(
+        value_and_gradients(by_matmul, x, kernel), value_and_gradients(xlas, x, kernel)
+    ):
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
+def test_a_bfloat16_convolution_by_matmul_rounds_its_operands_and_nothing_else():
+    x, kernel = conv_inputs(3)
+    found = ops.conv_by_matmul(x, kernel, strides=1, padding=1, dtype="bfloat16")
+    operands = (jnp.asarray(rounded(a), jnp.float32) for a in (x, kernel))
+    assert found.dtype == jnp.float32
+    expected = xla_conv(*operands, strides=1, padding=1)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
+def test_gradients_of_a_bfloat16_convolution_are_near_those_in_float32():
+    x, kernel = conv_inputs(3)
+    half, whole = (
+        value_and_gradients(
+            lambda x, kernel, dtype=dtype: ops.conv_by_matmul(
+                x, kernel, strides=2, padding=1, dtype=dtype
+            ),
+            x,
+            kernel,
+        )
+        for dtype in ("bfloat16", "float32")
+    )
+    for found, expected in zip(half[1:], whole[1:]):
+        assert found.dtype == jnp.float32
+        off = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert 0 < off < 2**-8  # each operand is off by 2^-9 of itself at most
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", TOLERANCE), ("bfloat16", 2**-6)])
+def test_the_convolution_of_other_backends_is_the_same(monkeypatch, dtype, tolerance):
+    x, kernel = conv_inputs(3)
+    place = {"strides": 2, "padding": 1, "dtype": dtype}
+    expected = ops.conv(x, kernel, **place)
+    np.testing.assert_array_equal(expected, ops.conv_by_matmul(x, kernel, **place))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = ops.conv(x, kernel, **place)
+    assert found.dtype == expected.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7)])
+def test_max_pool_equals_flaxs_and_so_does_its_gradient_after_relu(height, width):
+    x = jnp.asarray(normal(3, height, width, 5))
+    weights = normal(3, height // 2, width // 2, 5, seed=1)
+
+    def gradient(pool):
+        return jax.jit(jax.grad(lambda x: (pool(nn.relu(x)) * weights).sum()))(x)
+
+    flaxs = lambda x: nn.max_pool(x, (2, 2), strides=(2, 2))  # noqa: E731
+    np.testing.assert_array_equal(ops.max_pool(x), flaxs(x))
+    np.testing.assert_array_equal(gradient(ops.max_pool), gradient(flaxs))
 
 
 # --- dropout --------------------------------------------------------------------------------------

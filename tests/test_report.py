@@ -418,6 +418,17 @@ def test_a_metric_that_nobody_foresaw_has_its_chart(tmp_path):
     assert titles == ["Top 5 accuracy", "Bare"]
 
 
+def test_every_split_has_a_colour_of_its_own_in_all_charts(tmp_path):
+    groups = ["train", "sketches", "test", "blurred", "dev", "dark"]
+    lines = [{"step": 1, "train/loss": 1.0, "sketches/loss": 0.8}, {"step": 2, "dark/f1": 0.1}]
+    lines += [{"step": 3 + s} | {f"{g}/f1": 0.5 for g in groups[s:]} for s in range(6)]
+    workdir = with_metrics(tmp_path, "".join(json.dumps(line) + "\n" for line in lines))
+    svgs = re.findall(r'<svg class="chart".*?</svg>', written(workdir))
+    colours = [dict(re.findall(r'"ink-(.)">●</tspan> (\w+)', svg)) for svg in svgs]
+    assert sorted(colours[1].values()) == sorted(groups) and len(colours[1]) == 6
+    assert colours[0] == {c: g for c, g in colours[1].items() if g in ("train", "sketches")}
+
+
 def test_the_config_tells_where_each_value_came_from(tmp_path):
     source = written(fake_run(tmp_path / "run"))
     rows = re.findall(

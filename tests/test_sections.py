@@ -209,6 +209,41 @@ def test_every_word_is_there_once_with_a_line_for_each_span_it_is_in(drawn):
     assert [c for c in read if not c[0].isspace()] == expected
 
 
+def image(**changes) -> dict:
+    item = {"png": "iVBORw0K+/=", "width": 32, "height": 32, "number": 1204}
+    return item | {"gold": "cat", "predicted": "dog", "confidence": 0.98765} | changes
+
+
+def pictures(*items: dict) -> str:
+    return sections.render({"kind": "images", "title": "Mistakes", "note": "Two.", "items": items})
+
+
+def test_an_image_is_in_the_page_with_what_it_is_and_was_taken_for():
+    html = pictures(image(), image(gold="<fox>", predicted='"owl"', number=7))
+    assert html.count("<figure>") == html.count("<img ") == 2 and "Two." in html
+    assert 'src="data:image/png;base64,iVBORw0K+/="' in html
+    assert "0.9877 · image 1,204" in html and "image 7" in html
+    assert 'alt="image 7, gold &lt;fox&gt;, predicted &quot;owl&quot;"' in html
+    assert "<fox>" not in html
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((8, 8), (128, 128)), ((28, 28), (112, 112)), ((32, 20), (128, 80)), ((90, 130), (90, 130))],
+)
+def test_small_images_are_scaled_up_by_whole_numbers(size, shown):
+    html = pictures(image(width=size[0], height=size[1]))
+    assert f'width="{shown[0]}" height="{shown[1]}"' in html
+
+
+def test_a_reliability_section_is_its_note_and_its_diagram():
+    bins = [[0, None, None], [10, 0.9, 0.8]]
+    section = {"kind": "reliability", "title": "Calibration", "note": "Error <1.", "bins": bins}
+    html = sections.render(section)
+    assert html.startswith('<p class="note">Error &lt;1.</p><svg class="reliability"')
+    assert "10 examples, mean confidence 0.9000, accuracy 0.8000" in html
+
+
 def test_a_kind_of_section_that_nothing_renders_is_a_bug():
     with pytest.raises(AssertionError, match="'sound', known: .*'confusion'"):
         sections.render({"kind": "sound", "title": "Noise"})

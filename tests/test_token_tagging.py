@@ -128,6 +128,7 @@ def scores_of(task, variables, *, num_devices: int, batch_rows: int):
         variables=jax.device_put(variables, place),
         eval_step=jax.jit(task.predict, out_shardings=place),
         mesh=mesh,
+        between=lambda: None,
     )
 
 

@@ -15,10 +15,11 @@ from conftest import ROOT
 from jax.sharding import Mesh
 
 from bigjax import config as configs
-from bigjax import run, settings, setup, sharding, train
+from bigjax import run, settings, setup, sharding, start, train
 from bigjax.checkpoint import Checkpoints
 from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError
+from bigjax.evaluate import evaluate
 from bigjax.models import huggingface
 from bigjax.nonfinite import NonFiniteError
 
@@ -234,12 +235,13 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 @pytest.mark.usefixtures("on_one_device")
 def test_settings_that_change_the_run_are_refused_and_listed(finished, tmp_path):
     workdir = copy_of(finished.workdir, tmp_path)
-    changed = {"eval.every_steps": "4", "data.num_dev": "39", "log.every_steps": "3"}
+    changed = {"optim.b1": "0.8", "data.num_dev": "39", "eval.every_steps": "4"}
     with pytest.raises(UserError) as error:
         train.train(load(changed), workdir=str(workdir))
     message = str(error.value)
-    assert "(data.num_dev: 40 -> 39; eval.every_steps: 8 -> 4)" in message
-    assert "use another --workdir, or undo the change" in message
+    assert "(optim.b1: 0.9 -> 0.8; data.num_dev: 40 -> 39; the content of dev)" in message
+    assert "use another --workdir, undo the change" in message
+    assert message.endswith("--allow_config_change")
     assert metrics_of(workdir) == metrics_of(finished.workdir)
 
 
@@ -255,6 +257,47 @@ def test_settings_that_do_not_change_the_run_are_accepted(finished, tmp_path):
     }
     scores = train.train(load(harmless), workdir=str(workdir))
     assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_a_change_is_accepted_where_it_is_asked_for(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
+    longer = load({"num_steps": str(NUM_STEPS + 2)})
+    with pytest.raises(UserError, match="num_steps: 24 -> 26.* follows the new schedule"):
+        train.train(longer, workdir=str(workdir))
+    train.train(longer, workdir=str(workdir), allow_config_change=True)
+    assert int(finished.restore(NUM_STEPS + 2, workdir=workdir)[0].step) == NUM_STEPS + 2
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_other_training_data_is_refused_even_then(finished, tmp_path):
+    workdir = copy_of(finished.workdir, tmp_path)
+    with pytest.raises(UserError, match="trained on other data; .*init.resume_from"):
+        train.train(load({"data.seed": "1"}), workdir=str(workdir), allow_config_change=True)
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_the_full_state_of_another_run_is_gone_on_from(finished, tmp_path, capsys):
+    given = {"init.resume_from": str(finished.workdir), "num_steps": str(NUM_STEPS + 2)}
+    train.train(load(given), workdir=str(tmp_path))
+    assert f"starting from the state of {finished.workdir}, at step 24" in capsys.readouterr().out
+    assert list(curve(tmp_path, "train/loss")) == [NUM_STEPS + 2]
+    with pytest.raises(UserError, match="is at step 24, and this run ends at step 24"):
+        train.train(load(given | {"num_steps": str(NUM_STEPS)}), workdir=str(tmp_path / "other"))
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_parameters_of_another_run_start_a_run_with_its_own_tokenizer(finished, capsys):
+    # A checkpoint brings its own vocabulary and sizes.
+    shrunk = {k: v for k, v in SHRUNK.items() if not k.startswith(("model.", "text.vocab"))}
+    overrides = shrunk | {"init.checkpoint": str(finished.workdir)}
+    file = f"{ROOT}/configs/bert_ner.py"
+    built = setup.build(configs.load(file, overrides=overrides, schema=settings.schema))
+    state, source = start.new_state(built)
+    best = results_of(finished.workdir)["step"]
+    assert source == f"{finished.workdir} (step {best})"
+    assert_bitwise_equal(state.params, finished.restore(best)[0].params)
+    assert "arrays matched" in capsys.readouterr().out
 
 
 # --- devices --------------------------------------------------------------------------------------
@@ -422,7 +465,14 @@ def test_what_is_scored_is_the_average(tagged):
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
-        losses[name] = train._evaluate(tagged.setup, last, "dev").scalars["loss"]
+        losses[name] = evaluate(
+            tagged.setup.task,
+            split="dev",
+            variables=last.averaged(),
+            eval_step=tagged.setup.eval_step,
+            mesh=tagged.setup.mesh,
+            between=lambda: None,
+        ).scalars["loss"]
     assert tagged.scores["dev/loss"] == losses["average"] != losses["last"]
 
 

@@ -98,8 +98,9 @@ def epochs(packing: Packing, *, seed: int) -> Callable[[np.ndarray], list[np.nda
     def deal(epoch: int) -> tuple[np.ndarray, np.ndarray]:
         # Only the raw stream of the generator is used: it never changes between NumPy versions.
         stream = np.random.Philox(np.random.SeedSequence((seed, epoch)))
-        row_order = _argsort(stream.random_raw(packing.num_rows))
-        return row_order, _sort_by_length(packing.lengths, ties=stream)
+        row_order = random_order(stream, num=packing.num_rows)
+        examples = random_order(stream, num=len(packing.lengths), within=packing.lengths)
+        return row_order, examples
 
     def rows(numbers: np.ndarray) -> list[np.ndarray]:
         found = []
@@ -126,22 +127,33 @@ def once(packing: Packing) -> Callable[[np.ndarray], list[np.ndarray]]:
     return rows
 
 
+def random_order(
+    stream: np.random.Philox, *, num: int, within: np.ndarray | None = None
+) -> np.ndarray:
+    """The numbers 0 to num - 1 in random order, int64 (num,), from the next `num` of the stream.
+
+    One sort of 64-bit words that hold random bits and, below them, the number itself: a quarter of
+    the time of an argsort. Ten million numbers leave 40 random bits, so that a tie, which goes to
+    the smaller number, is rare.
+
+    Args:
+      within: int32 (num,), not negative; the numbers are sorted by it first.
+    """
+    keys = stream.random_raw(num)
+    if within is not None:
+        num_bits = int(within.max()).bit_length()
+        keys >>= np.uint64(num_bits)
+        keys |= within.astype(np.uint64) << np.uint64(64 - num_bits)
+    mask = np.uint64((1 << num.bit_length()) - 1)
+    keys &= ~mask
+    keys |= np.arange(num, dtype=np.uint64)
+    keys.sort()
+    keys &= mask
+    return keys.view(np.int64)
+
+
 def _places(packing: Packing, row: int) -> np.ndarray:
     return packing.place[packing.row_offsets[row] : packing.row_offsets[row + 1]]
-
-
-def _sort_by_length(lengths: np.ndarray, *, ties: np.random.Philox) -> np.ndarray:
-    """Example ids sorted by length, in random order within a length."""
-    keys = ties.random_raw(len(lengths)) >> np.uint64(16)
-    keys |= lengths.astype(np.uint64) << np.uint64(48)
-    return _argsort(keys)
-
-
-def _argsort(keys: np.ndarray) -> np.ndarray:
-    """A stable argsort of nearly distinct keys: the fast sort, unless a tie leaves it undecided."""
-    order = np.argsort(keys)
-    found = keys[order]
-    return np.argsort(keys, kind="stable") if (found[1:] == found[:-1]).any() else order
 
 
 def _rank_within_value(values: np.ndarray) -> np.ndarray:

@@ -60,10 +60,9 @@ class Compute:
 # Ordered rules from a parameter's name to the mesh axes of its dimensions (see sharding.py). A name
 # in scanned layers has one more leading dimension, which is never split.
 SHARDING_RULES = (
-    (r".*(query|key|value|up)/kernel", ("fsdp", "tensor")),
+    (r".*(query|key|value|up)/kernel", (None, "tensor")),
     (r".*(query|key|value|up)/bias", ("tensor",)),
-    (r".*(out|down)/kernel", ("tensor", "fsdp")),
-    (r".*embedding", (None, "fsdp")),
+    (r".*(out|down)/kernel", ("tensor", None)),
     (r".*", ()),
 )
 
@@ -132,7 +131,7 @@ class Layer(nn.Module):
         self, x_BLD: jax.Array, index: jax.Array, same_BLL: jax.Array, dropout: ops.Dropout
     ) -> tuple[jax.Array, None]:
         sizes, compute = self.sizes, self.compute
-        dense = functools.partial(ops.Dense, dtype=compute.dtype, init_std=0.02)
+        dense = functools.partial(ops.Dense, dtype=compute.dtype)
         num_heads = sizes.num_heads
         drop = dropout.at(index)
 

@@ -1,7 +1,8 @@
-"""Owns the layers whose plain form is slow or not exact enough: mixed-precision `Dense`, `Embed`,
-`LayerNorm`, and counter-based `Dropout`.
+"""Owns the layers whose plain form is slow or not exact enough: mixed-precision `Dense` and `conv`,
+`max_pool`, `Embed`, `LayerNorm`, and counter-based `Dropout`.
 
-Suffixes: D input features, F output features, N everything before them.
+Suffixes: D input features, F output features, N everything before them; B batch rows, H height,
+W width, C channels.
 """
 
 import functools
@@ -19,12 +20,11 @@ class Dense(nn.Module):
 
     features: int
     dtype: str = "float32"
-    init_std: float = 0.02
+    kernel_init: Any = nn.initializers.truncated_normal(0.02)
 
     @nn.compact
     def __call__(self, x_ND: jax.Array) -> jax.Array:
-        kernel_init = nn.initializers.truncated_normal(self.init_std)
-        kernel_DF = self.param("kernel", kernel_init, (x_ND.shape[-1], self.features))
+        kernel_DF = self.param("kernel", self.kernel_init, (x_ND.shape[-1], self.features))
         bias_F = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         y_NF = matmul(x_ND.reshape(-1, x_ND.shape[-1]), kernel_DF, self.dtype) + bias_F[None]
         return y_NF.reshape(*x_ND.shape[:-1], self.features)
@@ -102,6 +102,58 @@ def _dot(a: jax.Array, b: jax.Array, *, dtype: str, contract: tuple[int, int]) -
         precision=lax.Precision.HIGHEST if dtype == "float32" else None,
         preferred_element_type=jnp.float32,
     )
+
+
+def conv(
+    x_BHWC: jax.Array, kernel: jax.Array, *, strides: int, padding: int, dtype: str
+) -> jax.Array:
+    """A convolution with operands in `dtype`, float32 (B, H', W', F).
+
+    On a CPU it is patches and a matmul: XLA's gradients of convolutions are slow there. Elsewhere
+    it is the backend's own convolution; the two agree to rounding.
+
+    Args:
+      kernel: float32 (size, size, C, F).
+      padding: zeros on each side of the image.
+    """
+    if jax.default_backend() == "cpu":
+        return conv_by_matmul(x_BHWC, kernel, strides=strides, padding=padding, dtype=dtype)
+    return lax.conv_general_dilated(
+        x_BHWC.astype(dtype),
+        kernel.astype(dtype),
+        (strides, strides),
+        ((padding, padding), (padding, padding)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST if dtype == "float32" else None,
+    ).astype(jnp.float32)
+
+
+def conv_by_matmul(
+    x_BHWC: jax.Array, kernel: jax.Array, *, strides: int, padding: int, dtype: str
+) -> jax.Array:
+    """`conv` as one matmul of all patches of the image."""
+    size, _, num_channels, features = kernel.shape
+    if padding:
+        x_BHWC = jnp.pad(x_BHWC, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width = ((n - size) // strides + 1 for n in x_BHWC.shape[1:3])
+    across = lambda i, n: slice(i, i + (n - 1) * strides + 1, strides)  # noqa: E731
+    patches = [
+        x_BHWC[:, across(i, height), across(j, width)] for i in range(size) for j in range(size)
+    ]
+    patches_ND = jnp.concatenate(patches, -1).reshape(-1, size * size * num_channels)
+    y_NF = matmul(patches_ND, kernel.reshape(-1, features), dtype)
+    return y_NF.reshape(-1, height, width, features)
+
+
+def max_pool(x_BHWC: jax.Array) -> jax.Array:
+    """The largest of each 2 by 2 window, a last odd row or column left out.
+
+    As two maxima: the gradient of `nn.max_pool` scatters, which is slow on a CPU.
+    """
+    height, width = (n // 2 * 2 for n in x_BHWC.shape[1:3])
+    x_BHWC = x_BHWC[:, :height, :width]
+    x_BHWC = jnp.maximum(x_BHWC[:, 0::2], x_BHWC[:, 1::2])
+    return jnp.maximum(x_BHWC[:, :, 0::2], x_BHWC[:, :, 1::2])
 
 
 class Dropout(NamedTuple):

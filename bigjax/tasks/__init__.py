@@ -1,5 +1,5 @@
 """Owns the one table of tasks: name in the config to module."""
 
-from bigjax.tasks import token_tagging
+from bigjax.tasks import image_classification, token_tagging
 
-TASKS = {"token_tagging": token_tagging}
+TASKS = {"image_classification": image_classification, "token_tagging": token_tagging}

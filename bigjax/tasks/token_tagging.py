@@ -8,6 +8,8 @@ Suffixes: B batch rows, L row length, D model, T tags.
 
 import dataclasses
 import functools
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax import restore
 from bigjax.config import Config, choice
 from bigjax.data import packing, pipeline, text
 from bigjax.data.sentences import Sentences
@@ -26,6 +29,9 @@ from bigjax.metrics import Mean
 from bigjax.models import bert, huggingface, ops
 from bigjax.task import Batch, Dataset, Task
 from bigjax.tasks import tagging_scores
+
+
+ENCODER_FILE = "encoder.json"  # in the run folder, the sizes of the encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +123,7 @@ def make(config: Config) -> Task:
             f"{sizes.vocab_size}: they do not belong together"
         )
     train = splits["train"]
-    compute = bert.Compute(**config["model"] if pretrained else config.pick("model", bert.Compute))
+    compute = bert.Compute(**config.pick("model", bert.Compute))
     model = Tagger(sizes, compute, len(tags))
     return Task(
         name="token_tagging",
@@ -149,7 +155,7 @@ def make(config: Config) -> Task:
         data_report=lambda: tagging_scores.data_report(splits, tags=tags),
         score_names=("loss", "accuracy", *tagging_scores.score_names(tags)),
         headline=tagging_scores.headline(tags),
-        files={"tokenizer.json": tokenizer.to_str(pretty=True), "tags.txt": "\n".join(tags) + "\n"},
+        files=_files(tokenizer, tags=tags, sizes=sizes),
     )
 
 
@@ -173,6 +179,7 @@ def _dataset(split: tagging_scores.Split, *, rows: Callable[..., Any], batch_row
 
     return Dataset(
         rows=make_rows,
+        examples=lambda numbers: [split.windows.sentences[ids] for ids in rows(numbers)],
         batch_rows=batch_rows,
         num_rows=split.packing.num_rows,
         num_examples=len(split.sentences.words),
@@ -195,6 +202,9 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
                 f"model.num_heads={sizes.num_heads} heads"
             )
         return tokenizer, sizes, None
+    run = restore.run_of(checkpoint)
+    if run is not None:  # its parameters are read by `start.py`, as those of any task
+        return text.load_tokenizer(run), _read_sizes(os.path.join(run, ENCODER_FILE)), None
     folder = huggingface.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
 
@@ -205,6 +215,25 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
         return {"encoder": encoder}, checkpoint
 
     return text.load_tokenizer(folder), sizes, pretrained
+
+
+def _files(tokenizer: Any, *, tags: Sequence[str], sizes: bert.Sizes) -> dict[str, str]:
+    return {
+        "tokenizer.json": tokenizer.to_str(pretty=True),
+        "tags.txt": "\n".join(tags) + "\n",
+        ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+    }
+
+
+def _read_sizes(path: str) -> bert.Sizes:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return bert.Sizes(**json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"init.checkpoint: {path} cannot be read ({error}); expected the folder of a run of "
+            "token tagging"
+        ) from error
 
 
 def _init(model: Tagger, key: jax.Array) -> Any:

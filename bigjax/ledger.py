@@ -1,0 +1,38 @@
+"""Owns `batches.jsonl`: for each step of training a hash of which examples its batch held, so that
+anyone can see that a resumed run saw what an uninterrupted one would have seen."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from bigjax.logs import lines_up_to
+from bigjax.task import Dataset
+
+
+class Ledger:
+    """One object a line: `step`, `examples` (how many), `sha256` of their ids, row by row."""
+
+    def __init__(self, path: str, dataset: Dataset, *, resume_at: int):
+        """Goes on with the file at `path`: lines of step `resume_at` and later are those of a run
+        that is about to be repeated."""
+        kept = lines_up_to(path, step=resume_at - 1)
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            file.writelines(kept)
+        os.replace(path + ".tmp", path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        self._dataset = dataset
+
+    def add(self, step: int) -> None:
+        size = self._dataset.batch_rows
+        rows = self._dataset.examples(step * size + np.arange(size))
+        digest = hashlib.sha256()
+        for ids in rows:
+            digest.update(len(ids).to_bytes(8, "little") + ids.astype("<i8").tobytes())
+        line = {"step": step, "examples": sum(map(len, rows)), "sha256": digest.hexdigest()}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
