@@ -12,11 +12,44 @@ examples:
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
 settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
-exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite, 75 stopped by SIGTERM
-or SIGINT and saved: the same command goes on."""
+exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite, 4 verify_resume found
+a difference, 75 stopped by SIGTERM or SIGINT and saved: the same command goes on."""
 
 
 def main(arguments: list[str]) -> int:
+    flags, rest = _parser().parse_known_args(arguments)
+
+    from bigjax.errors import UserError
+
+    try:
+        from bigjax.run import Processes, run
+
+        run(
+            flags.mode,
+            config=flags.config,
+            workdir=flags.workdir,
+            overrides=rest,
+            allow_config_change=flags.allow_config_change,
+            processes=Processes(
+                flags.distributed,
+                flags.coordinator,
+                flags.num_processes,
+                flags.process_id,
+                flags.heartbeat_seconds,
+            ),
+        )
+    except UserError as error:
+        if flags.traceback:
+            raise
+        print(f"{error.prefix}{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="Train Flax models from a laptop to a TPU pod.",
@@ -39,30 +72,25 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="go on with a run though settings that change training differ from its own",
     )
+    several = parser.add_argument_group("several processes (see docs/launch.md)")
+    several.add_argument(
+        "--distributed",
+        default="auto",
+        choices=["auto", "on", "off"],
+        help="auto: where these flags, SLURM or Open MPI say so; on: let JAX find the cluster",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N")
+    several.add_argument("--process_id", type=int, metavar="I")
+    several.add_argument(
+        "--heartbeat_seconds",
+        type=int,
+        default=100,
+        metavar="S",
+        help="after which a process that is not heard from ends the others (default 100)",
+    )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    flags, rest = parser.parse_known_args(arguments)
-
-    from bigjax.errors import UserError
-
-    try:
-        from bigjax.run import run
-
-        run(
-            flags.mode,
-            config=flags.config,
-            workdir=flags.workdir,
-            allow_config_change=flags.allow_config_change,
-            overrides=rest,
-        )
-    except UserError as error:
-        if flags.traceback:
-            raise
-        print(f"{error.prefix}{error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+    return parser
 
 
 def _usage_error(message: str) -> None:

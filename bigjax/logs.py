@@ -191,6 +191,10 @@ class Writers:
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
         self._each("write_hparams", hparams)
 
+    def advance(self, step: int) -> None:
+        """`step` updates are done; not of CLU's interface."""
+        self._each("advance", step)
+
     def flush(self) -> None:
         self._each("flush")
 

@@ -59,7 +59,8 @@ def _some(names: Sequence[str]) -> str:
 def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> None:
     dataset = setup.task.train
     path = os.path.join(workdir, f"nonfinite_batch_{step}.npz")
-    np.savez(path, **global_batch(dataset, step=step, rows=np.arange(dataset.batch_rows)))
+    if jax.process_index() == 0:
+        np.savez(path, **global_batch(dataset, step=step, rows=np.arange(dataset.batch_rows)))
     names = ["the loss", *(f"gradient of {name}" for name in leaf_names(setup.state.params))]
     bad = [name for name, finite in zip(names, is_finite, strict=True) if not finite]
     raise NonFiniteError(

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from bigjax import config as configs
-from bigjax import run_folder, settings, train, verify
+from bigjax import distributed, run_folder, settings, train, verify
 from bigjax.check import check
+from bigjax.distributed import Processes
 from bigjax.errors import UserError
 
 
@@ -15,8 +16,9 @@ def run(
     *,
     config: str | None,
     workdir: str | None,
-    allow_config_change: bool = False,
     overrides: Sequence[str],
+    allow_config_change: bool = False,
+    processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> None:
     """Runs `mode` with the flags as they were given.
 
@@ -35,6 +37,8 @@ def run(
     else:
         found = configs.load(config, overrides=given, schema=settings.schema)
     settings.check_limits(found)
+    if mode != "verify_resume":
+        distributed.join(processes)
     if mode == "verify_resume":
         command = [sys.executable, os.path.abspath(sys.argv[0])]
         command += [f"--config={config}", *overrides]

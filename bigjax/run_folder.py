@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from bigjax import distributed
 from bigjax.config import Config
 from bigjax.errors import UserError
 from bigjax.task import Scores, Task
@@ -108,15 +109,30 @@ def read_config_record(workdir: str) -> dict[str, Any]:
     return _read_json(workdir, "config.json")
 
 
-def write_results(
-    workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int, fill: float
-) -> dict[str, float]:
-    """Writes `results.json` and returns all scores as "split/name"."""
-    flat = {
+def compare_processes(*, config: Config, task: Task) -> None:
+    """Raises UserError in every process of the run where one of them runs other code, packages,
+    settings or data, or has another number of devices."""
+    versions = {f"the version of {name}": _version(name) for name in PACKAGES}
+    settings = {f"config.{key}": value for key, value in config.flat().items()}
+    data = {f"the content of {split}": digest for split, digest in _fingerprints(task).items()}
+    own = {"its number of devices": jax.local_device_count(), "the code's git commit": _git_commit()}
+    distributed.compare({**own, **versions, **settings, **data})
+
+
+def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """All scores as "split/name"."""
+    return {
         f"{split}/{name}": value
         for split, found in scores.items()
         for name, value in found.scalars.items()
     }
+
+
+def write_results(
+    workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int, fill: float
+) -> None:
+    """Writes `results.json`."""
+    flat = flat_scores(scores)
     split = "test" if "test" in scores else next(iter(scores))
     facts = {"kind": "facts", "title": "Data", "rows": [list(row) for row in task.data_report()]}
     sections = [
@@ -133,7 +149,6 @@ def write_results(
         "sections": [*sections, facts],
     }
     _write_json(workdir, "results.json", results)
-    return flat
 
 
 def environment() -> dict[str, Any]:

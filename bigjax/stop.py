@@ -12,6 +12,9 @@ import time
 from types import TracebackType
 from typing import Self
 
+import jax
+from jax.experimental import multihost_utils
+
 from bigjax.errors import UserError
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
@@ -26,7 +29,10 @@ class Stopped(UserError):
 
 class StopRequest:
     """Listens from `with` on. Before `loop_begins()` there is nothing to save and a signal ends the
-    process at once; after it the first sets `at`, for the loop to see, and a second ends it."""
+    process at once; after it the first sets `at`, for the loop to see, and a second ends it.
+
+    Where a run has several processes JAX listens to SIGTERM and agrees on a step with the others.
+    """
 
     def __init__(self) -> None:
         self.at: float | None = None  # time.monotonic() of the first signal
@@ -36,7 +42,8 @@ class StopRequest:
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        if threading.current_thread() is threading.main_thread():  # Python's own condition
+        in_main_thread = threading.current_thread() is threading.main_thread()  # Python's condition
+        if in_main_thread and jax.process_count() == 1:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, lambda *_: None)
             self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
@@ -58,8 +65,12 @@ class StopRequest:
     def loop_begins(self) -> None:
         self._has_state = True
 
-    def check(self) -> None:
-        """Raises Stopped where a stop is asked for."""
+    def check(self, step: int | None = None) -> None:
+        """Raises Stopped where a stop is asked for. Several processes agree at steps alone, at each
+        of which all of them must ask."""
+        if jax.process_count() > 1 and step is not None:
+            if multihost_utils.reached_preemption_sync_point(step):
+                self.at = time.monotonic()
         if self.at is not None:
             raise Stopped("stopped; training is saved, and the same command goes on with the scores")
 

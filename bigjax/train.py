@@ -1,12 +1,15 @@
 """Owns the training loop, and scoring a finished run. What differs between tasks is in `Task`."""
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bigjax import report, run_folder, sharding
+import jax
+
+from bigjax import distributed, report, run_folder, sharding
 from bigjax.checkpoint import Checkpoints, Facts
 from bigjax.config import Config
 from bigjax.data.pipeline import Prefetch
@@ -48,7 +51,6 @@ class Session(NamedTuple):
     workdir: str
     checkpoints: Checkpoints
     stop: StopRequest
-    terminal: Terminal
     writer: Writers
     ledger: Ledger | None
 
@@ -62,32 +64,22 @@ def train(config: Config, *, workdir: str, allow_config_change: bool = False) ->
     Raises:
       UserError: bad input; `NonFiniteError` if the loss is not finite; `Stopped` after a signal.
     """
-    run_folder.create(workdir)
-    with Lock(workdir), StopRequest() as stop:
+    with _alone_in(workdir), StopRequest() as stop:
         setup = build(config)
+        run_folder.compare_processes(config=config, task=setup.task)
         checkpoints = _checkpoints(config, workdir)
         if checkpoints.steps() and not allow_config_change:
             run_folder.refuse_changes(workdir, config=config, task=setup.task)
         elif checkpoints.steps():
             run_folder.refuse_other_data(workdir, task=setup.task)
         start = begin(setup, checkpoints)
-        run_folder.write_start(workdir, config=config, task=setup.task)
-        step = int(start.state.step)
-        terminal = Terminal(start=step, total_steps=setup.total_steps)
-        writer = Writers(
-            [
-                JsonLines(os.path.join(workdir, "metrics.jsonl"), resume_at=step),
-                TensorBoard(os.path.join(workdir, "tensorboard"), resume_at=step),
-                terminal,
-            ]
-        )
-        ledger = None
-        if config["log"]["batches"]:
-            path = os.path.join(workdir, "batches.jsonl")
-            ledger = Ledger(path, setup.task.train, resume_at=step)
+        writer, ledger = Writers([]), None
+        if distributed.is_first():
+            run_folder.write_start(workdir, config=config, task=setup.task)
+            writer, ledger = _writers(setup, workdir=workdir, step=int(start.state.step))
         if not start.restored:
             writer.write_hparams(config.flat())
-        session = Session(setup, workdir, checkpoints, stop, terminal, writer, ledger)
+        session = Session(setup, workdir, checkpoints, stop, writer, ledger)
         try:
             stop.loop_begins()
             state, facts = _loop(session, start)
@@ -100,17 +92,16 @@ def train(config: Config, *, workdir: str, allow_config_change: bool = False) ->
 def score_run(config: Config, *, workdir: str) -> dict[str, float]:
     """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
     run_folder.read_config_record(workdir)
-    run_folder.create(workdir)
-    with Lock(workdir), StopRequest() as stop:
+    with _alone_in(workdir), StopRequest() as stop:
         checkpoints = _checkpoints(config, workdir)
         if not checkpoints.steps():
             raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
         setup = build(config)
         run_folder.check_files(workdir, task=setup.task)
         state, facts, _ = begin(setup, checkpoints)
-        terminal = Terminal(start=int(state.step), total_steps=setup.total_steps)
-        writer = Writers([terminal])
-        session = Session(setup, workdir, checkpoints, stop, terminal, writer, ledger=None)
+        shown = [Terminal(start=int(state.step), total_steps=setup.total_steps)]
+        writer = Writers(shown if distributed.is_first() else [])
+        session = Session(setup, workdir, checkpoints, stop, writer, ledger=None)
         try:
             return _finish(session, state, facts)
         finally:
@@ -120,7 +111,7 @@ def score_run(config: Config, *, workdir: str) -> dict[str, float]:
 def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
     take batch `step`, update and log. `state.step` is the number of the next batch."""
-    setup, workdir, checkpoints, stop, terminal, writer, ledger = session
+    setup, workdir, checkpoints, stop, writer, ledger = session
     config, task, mesh = setup.config, setup.task, setup.mesh
     (state, facts, restored), total = start, setup.total_steps
     every, first = _cadence(setup), int(state.step)
@@ -134,11 +125,11 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     saved_at = time.monotonic()
     try:
         for step in range(first, total + 1):
-            stop.check()
+            stop.check(step)
             last = step == total
             evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or last)
             evaluates = evaluates and facts["evaluated"] != step  # as what is restored may be
-            saves = is_due(every.save, step) or time.monotonic() - saved_at > every.save_seconds
+            saves = is_due(every.save, step) or _is_long_ago(saved_at, every=every, step=step)
             if evaluates or (saves or last) and not (restored and step == first):
                 recent.wait()
                 check_params(state.params, step=step)
@@ -160,7 +151,7 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
             batch = next(batch_of)
             state, scalars = setup.train_step(state, batch)
             recent.add(scalars)
-            terminal.advance(step + 1)
+            writer.advance(step + 1)
             if is_due(every.log, step + 1) or step + 1 == total:
                 writer.write_scalars(
                     step + 1, {f"train/{name}": value for name, value in recent.measure().items()}
@@ -174,6 +165,39 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     finally:
         batch_of.close()
     return state, facts
+
+
+def _is_long_ago(saved_at: float, *, every: Cadence, step: int) -> bool:
+    """Whether it is time to save by the clock; of several processes that of the first one counts,
+    which is asked when scalars are logged, as that is a wait for each other anyway."""
+    if math.isinf(every.save_seconds) or jax.process_count() > 1 and not is_due(every.log, step):
+        return False
+    return distributed.first_says(time.monotonic() - saved_at > every.save_seconds)
+
+
+@contextlib.contextmanager
+def _alone_in(workdir: str) -> Iterator[None]:
+    """The run folder, made and locked by the first process for all of them."""
+    if not distributed.is_first():
+        yield
+        return
+    run_folder.create(workdir)
+    with Lock(workdir):
+        yield
+
+
+def _writers(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledger | None]:
+    path = lambda name: os.path.join(workdir, name)  # noqa: E731
+    writer = Writers(
+        [
+            JsonLines(path("metrics.jsonl"), resume_at=step),
+            TensorBoard(path("tensorboard"), resume_at=step),
+            Terminal(start=step, total_steps=setup.total_steps),
+        ]
+    )
+    if not setup.config["log"]["batches"]:
+        return writer, None
+    return writer, Ledger(path("batches.jsonl"), setup.task.train, resume_at=step)
 
 
 def _close(session: Session) -> None:
@@ -198,15 +222,18 @@ def _finish(session: Session, state: TrainState, facts: Facts) -> dict[str, floa
         state, _ = checkpoints.restore(best, like=setup.state)
     scored_step = int(state.step)
     scores = {split: _evaluate(session, state, split) for split in setup.task.evals}
-    flat = run_folder.write_results(
-        workdir, task=setup.task, scores=scores, step=scored_step, fill=setup.task.train.fill
-    )
+    flat = run_folder.flat_scores(scores)
     for split in scores:
         if split != "dev":  # dev's are there, at their own step
             writer.write_scalars(
                 scored_step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")}
             )
     writer.flush()
+    if not distributed.is_first():
+        return flat
+    run_folder.write_results(
+        workdir, task=setup.task, scores=scores, step=scored_step, fill=setup.task.train.fill
+    )
     path = report.write(workdir)
     shown = ", ".join(f"{name} {flat[name]:.4f}" for name in _headline(setup, flat))
     summary = f"finished at step {step}; scores of step {scored_step}: {shown}\nreport: {path}"

@@ -318,7 +318,7 @@ def test_in_training_rows_that_do_not_exist_change_no_other(name):
     assert_trees_close(first_state, second_state)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["small", "residual"])
 def test_bfloat16_is_near_float32(name):
     inputs = {"variables": variables_of(name), "x_BHWC": PIXELS, "mask_B": np.ones(6, bool)}
     logits, state = runner(name, train=True)(**inputs)
