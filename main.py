@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 HELP = """\
@@ -12,12 +13,21 @@ examples:
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
 settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
-exit codes: 0 done, 2 bad input (one line says what), 3 the loss is not finite, 4 verify_resume found
-a difference, 75 stopped by SIGTERM or SIGINT and saved: the same command goes on."""
+exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
+found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
+gone or hangs: after either the same command goes on. A process that fails ends the others with
+its code."""
 
 
 def main(arguments: list[str]) -> int:
     flags, rest = _parser().parse_known_args(arguments)
+
+    if flags.devices is not None:  # before JAX is imported
+        if flags.devices < 1:
+            _usage_error(f"--devices={flags.devices}: expected 1 or more")
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        fake = f"--xla_force_host_platform_device_count={flags.devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fake}".strip()
 
     from bigjax.errors import UserError
 
@@ -72,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with a run though settings that change training differ from its own",
     )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what a mesh "
+        "that is not there would take",
+    )
     several = parser.add_argument_group("several processes (see docs/launch.md)")
     several.add_argument(
         "--distributed",
@@ -99,5 +116,7 @@ def _usage_error(message: str) -> None:
 
 
 if __name__ == "__main__":
+    # While modules are imported there is nothing to save: the same code as when there is.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # quiet, where TensorFlow is installed
     sys.exit(main(sys.argv[1:]))

@@ -3,10 +3,10 @@
     python benchmarks/reliability.py [--kills=100] [--folder=FOLDER]
 
 Half of the kills (SIGKILL) go to token tagging (packed rows, dropout, accumulation), half to image
-classification (batch statistics, augmentation, mixup, EMA), at random moments: in a step, in a save,
-while starting. It is `main.py --mode=verify_resume` on two small configs; the table counts the kills
-and those during a save, and says whether everything ended bitwise the same. A kill costs one start
-of the program, so 100 take a quarter of an hour on two cores.
+classification (batch statistics, augmentation, mixup, EMA), at random moments: in a step, in a
+save, while starting. It is `main.py --mode=verify_resume` on two small configs; the table counts
+the kills and those during a save, and says whether everything ended bitwise the same. A kill costs
+one start of the program, so 100 take a quarter of an hour on two cores.
 """
 
 import argparse

@@ -3,8 +3,10 @@
 import jax
 import numpy as np
 
+from bigjax import collectives, memory
 from bigjax.config import Config
 from bigjax.setup import Setup, build, duration, num_params
+from bigjax.trees import leaf_names
 
 
 def check(config: Config) -> None:
@@ -15,6 +17,7 @@ def check(config: Config) -> None:
     _table("data", setup.task.data_report())
     _table("run", _run_rows(setup))
     _table("memory of a device", _memory_rows(setup))
+    _table("between devices, an update", _collective_rows(setup))
 
 
 def _run_rows(setup: Setup) -> list[tuple[str, str]]:
@@ -35,14 +38,19 @@ def _run_rows(setup: Setup) -> list[tuple[str, str]]:
         ("steps", steps),
         ("batch", batch),
         ("FLOPs", f"{setup.flops:.3g} an update"),
+        ("parts of an update", f"{setup.num_microbatches}"),
         ("sharded", _sharding_summary(setup)),
     ]
 
 
 def _sharding_summary(setup: Setup) -> str:
-    leaves = jax.tree.leaves(setup.state.params)
-    split = [x for x in leaves if x.sharding.shard_shape(x.shape) != x.shape]
-    return f"{len(split)} of {len(leaves)} parameters are split over devices"
+    params = setup.state.params
+    leaves = list(zip(leaf_names(params), jax.tree.leaves(params)))
+    whole = [name for name, x in leaves if x.sharding.shard_shape(x.shape) == x.shape]
+    if len(whole) == len(leaves):
+        return "every parameter is whole on each device"
+    some = f"; whole: {', '.join(whole[:3])}{', ...' * (len(whole) > 3)}" if whole else ""
+    return f"{len(leaves) - len(whole)} of {len(leaves)} parameters are split over devices{some}"
 
 
 def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
@@ -55,13 +63,25 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
         )
 
     rows = [("state", _mib(on_one_device(setup.state)))]
-    analysis = setup.train_step.memory_analysis()
-    if analysis is not None:
-        rows.append(("activations and gradients", _mib(analysis.temp_size_in_bytes)))
-        in_and_out = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-        peak = in_and_out - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
-        rows.append(("peak of an update", _mib(peak)))
+    peak, analysis = memory.peak(setup.train_step), setup.train_step.memory_analysis()
+    if peak is None:
+        return rows
+    rows += [
+        ("activations and gradients", _mib(analysis.temp_size_in_bytes)),
+        ("peak of an update", _mib(peak)),
+    ]
+    limit = memory.of_device(setup.config["batch"]["device_memory_gib"])
+    if limit is not None:
+        fits = memory.fits(setup.train_step, limit=limit)
+        advice = "fits" if fits else "DOES NOT FIT: try --config.batch.accumulate=auto"
+        rows.append(("of", f"{_mib(limit)}: {advice}"))
     return rows
+
+
+def _collective_rows(setup: Setup) -> list[tuple[str, str]]:
+    found = collectives.count(setup.train_step.as_text())
+    rows = [(kind, f"{c.count} of {_mib(c.num_bytes)} in all") for kind, c in found.items()]
+    return rows or [("none", "one device")]
 
 
 def _mib(num_bytes: int) -> str:

@@ -42,6 +42,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str, *, keep_latest: int, keep_best: int):
         self._folder = os.path.abspath(os.path.join(workdir, "checkpoints"))
+        self._is_made = os.path.isdir(self._folder)
         self._keep_latest, self._keep_best = max(1, keep_latest), keep_best
         self._writer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._thread: threading.Thread | None = None
@@ -69,7 +70,10 @@ class Checkpoints:
         try:
             if jax.process_index() == 0:
                 self._remove_leftovers()
-                os.makedirs(partial)
+                if not self._is_made:
+                    os.makedirs(self._folder, exist_ok=True)
+                    self._is_made = True
+                os.mkdir(partial)  # that the folder is gone by now is an error
                 self._refuse_if_full(state)
             _meet("a folder for the checkpoint")
             self._writer.save(
@@ -264,6 +268,13 @@ class Checkpoints:
             )
 
     def _not_saved(self, step: int, error: Exception) -> UserError:
+        workdir = os.path.dirname(self._folder)
+        if not os.path.isdir(workdir):
+            return UserError(
+                f"--workdir={workdir} is gone, it was removed or renamed while the run went on: "
+                f"the checkpoint of step {step} was not saved; go on from what is left where it is "
+                "now, or begin anew"
+            )
         if step in self.steps():
             return UserError(
                 f"{_reason(error)}: checkpoint {step} in {self._folder} is saved, but its facts "

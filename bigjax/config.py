@@ -244,7 +244,8 @@ def _parse(text: str, annotation: Any, *, place: str) -> Any:
     if type(None) in options and text.lower() == "none":
         return None
     kinds = {typing.get_origin(option) or option for option in options}
-    if str in kinds or (Literal in kinds and not (kinds & {tuple, int} and text[:1] in "([-0123456789")):
+    is_number = bool(kinds & {tuple, int}) and text[:1] in "([-0123456789"
+    if str in kinds or (Literal in kinds and not is_number):
         return _check(text, annotation, place=place)
     if bool in options and text.lower() in ("true", "false", "1", "0"):
         return text.lower() in ("true", "1")

@@ -1,5 +1,5 @@
-"""Owns joining the processes of a run, and what they must agree on. The engine is `jax.distributed`:
-how a cluster tells its processes of each other is its business.
+"""Owns joining the processes of a run, their talk, and what they must agree on. The engine is
+`jax.distributed`: how a cluster tells its processes of each other is its business.
 """
 
 import json
@@ -10,13 +10,20 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+from jax._src import distributed as jax_distributed  # the one way to talk without devices
 from jax.experimental import multihost_utils
 
 from bigjax.errors import UserError
 
 # Variables that say how many processes there are, by the launcher that sets them.
 LAUNCHERS = {"SLURM_NTASKS": "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE": "OMPI_MCA_orte_hnp_uri"}
-COMPARE_SECONDS = 300
+COMPARE_SECONDS = 3600  # reading data may take one process longer; dead ones are noticed before
+
+
+class NotJoined(UserError):
+    """The processes did not find each other: one may be late or gone, so a restart may help."""
+
+    exit_code = 76
 
 
 class Processes(NamedTuple):
@@ -52,7 +59,7 @@ def join(processes: Processes) -> None:
     try:
         jax.distributed.initialize(coordinator, num, number, heartbeat_timeout_seconds=heartbeat)
     except (RuntimeError, ValueError) as error:
-        raise UserError(
+        raise NotJoined(
             f"the processes of the run did not find each other ({str(error).splitlines()[0]}); "
             "see that process 0 is reachable, or give --coordinator=HOST:PORT --num_processes=N "
             "--process_id=I, or --distributed=off"
@@ -67,31 +74,59 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def compare(facts: Mapping[str, Any]) -> None:
+def num_processes() -> int:
+    """How many have joined. Unlike `jax.process_count()` it asks no devices, which wait."""
+    return jax_distributed.global_state.num_processes or 1
+
+
+def number() -> int:
+    """Which of them this is."""
+    return jax_distributed.global_state.process_id or 0
+
+
+def tell(text: str) -> dict[int, str]:
+    """Replaces what this process tells the others; returns what each told last, itself included.
+    Goes through the coordinator; while that cannot be reached, nobody is known to tell anything.
+    """
+    client = jax_distributed.global_state.client
+    try:
+        client.key_value_set(f"bigjax/told/{number()}", text, allow_overwrite=True)
+        told = client.key_value_dir_get("bigjax/told/")
+    except (AttributeError, RuntimeError):  # without a client at the very end of a process
+        return {}
+    return {int(key.rpartition("/")[2]): found for key, found in told}
+
+
+def compare(facts: Mapping[str, Any], *, what: str) -> None:
     """Raises UserError in every process where one states other facts than the first, and names it.
     Talks through the coordinator, so it comes before any collective can hang.
 
     Args:
-      facts: name -> JSON value, the same names everywhere.
+      facts: name -> JSON value.
+      what: a name for these facts, used once in a run.
     """
-    if jax.process_count() == 1:
+    if num_processes() == 1:
         return
-    from jax._src import distributed  # the one way to talk without devices; Orbax uses it as well
-
-    client = distributed.global_state.client
-    mine = json.dumps(facts, sort_keys=True)
-    client.key_value_set(f"bigjax/facts/{jax.process_index()}", mine)
+    client = jax_distributed.global_state.client
+    key = f"bigjax/facts/{what}"
+    client.key_value_set(f"{key}/{number()}", json.dumps(facts))
     first: dict[str, Any] = {}
-    for number in range(jax.process_count()):
-        text = client.blocking_key_value_get(f"bigjax/facts/{number}", COMPARE_SECONDS * 1000)
+    for other in range(num_processes()):
+        try:
+            text = client.blocking_key_value_get(f"{key}/{other}", COMPARE_SECONDS * 1000)
+        except RuntimeError as error:
+            raise UserError(
+                f"process {other} did not state its {what} within {COMPARE_SECONDS} s "
+                f"({str(error).splitlines()[0]}); see what it printed, and start again"
+            ) from error
         found = json.loads(text)
         first = first or found
-        for name in first:
-            if found.get(name) != first[name]:
+        for name in {**first, **found}:
+            if found.get(name) != first.get(name):
                 raise UserError(
-                    f"process {number} differs from process 0 in {name}: {found.get(name)!r} and "
-                    f"{first[name]!r}; start all processes with the same code, packages, config "
-                    "and data"
+                    f"process {other} differs from process 0 in {name}: {found.get(name)!r} and "
+                    f"{first.get(name)!r}; start all processes with the same code, packages, "
+                    "config and data"
                 )
 
 

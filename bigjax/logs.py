@@ -4,6 +4,7 @@ The writers have the interface of CLU's `metric_writers.MetricWriter`, and any C
 beside them; CLU's own package is not imported because it imports TensorFlow.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 Scalars = Mapping[str, Any]
+
+_FLUSH_SECONDS = 10.0  # of event files, which waits for the disk
 
 
 class JsonLines:
@@ -51,11 +54,19 @@ class TensorBoard:
 
     def __init__(self, folder: str, *, resume_at: int):
         # TensorBoard hides what an interrupted run wrote from purge_step on.
-        self._writer = _import_summary_writer()(folder, flush_secs=10, purge_step=resume_at + 1)
+        self._writer = _import_summary_writer()(folder, purge_step=resume_at + 1)
+        # tensorboardX writes in a thread, which a full disk ends; the run then waits for ever for
+        # room in its queue. So the thread is ended here, and the run itself writes.
+        self._events = self._writer.file_writer.event_writer
+        self._events._worker.stop()
+        self._events.add_event = self._events._ev_writer.write_event
+        self._flushed = time.monotonic()
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, float(value), step)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         for name, value in texts.items():
@@ -72,15 +83,25 @@ class TensorBoard:
             options = {} if bins is None else {"max_bins": bins}
             self._writer.add_histogram(name, np.asarray(value), step, **options)
 
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        """Arrays uint8 or float in [0, 1], (N, H, W, C)."""
+        for name, value in images.items():
+            self._writer.add_images(name, np.asarray(value), step, dataformats="NHWC")
+
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
         table = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
         self._writer.add_text("hparams", "| setting | value |\n|---|---|\n" + table, 0)
 
     def flush(self) -> None:
         self._writer.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            # Where it failed, tensorboardX would try again, in vain, at the end of the program.
+            self._events._closed = True
 
 
 class Terminal:
@@ -199,7 +220,10 @@ class Writers:
         self._each("flush")
 
     def close(self) -> None:
-        self._each("close")
+        """All of them, also where one cannot write what it still holds."""
+        with contextlib.ExitStack() as closing:
+            for writer in self._writers:
+                closing.callback(writer.close)
 
     def _each(self, method: str, *args: Any, **kwargs: Any) -> None:
         for writer in self._writers:

@@ -100,18 +100,29 @@ def run_of(path: str) -> str | None:
 
 
 def largest_difference(folder: str, other: str) -> str:
-    """In words, by how much the parameters of two checkpoints differ."""
-    trees = [read_params(path)[0] for path in (folder, other)]
-    found = [
-        (float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64)), initial=0.0)), name)
-        for name, a, b in zip(leaf_names(trees[0]), *map(jax.tree.leaves, trees))
-    ]
-    largest, name = max(found)
+    """In words, by how much the parameters that two checkpoints share differ."""
+    found, others = (
+        dict(zip(leaf_names(params), jax.tree.leaves(params)))
+        for params, *_ in map(read_params, (folder, other))
+    )
+    shared = [name for name, x in found.items() if name in others and others[name].shape == x.shape]
+    if not shared:
+        return "no parameter has the name and shape of one there"
+    largest, name = max((_distance(found[name], others[name]), name) for name in shared)
     return f"the largest difference of a parameter is {largest:.3g}, in {name}"
 
 
 def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference of two elements; infinite where only one of them is a number."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(a - b))
+    return float(np.max(np.where(np.isnan(apart), np.inf, apart), initial=0.0))
 
 
 def _named(folder: str) -> str:

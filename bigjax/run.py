@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bigjax import config as configs
 from bigjax import distributed, run_folder, settings, train, verify
 from bigjax.check import check
+from bigjax.config import Config
 from bigjax.distributed import Processes
 from bigjax.errors import UserError
+from bigjax.watchdog import Watchdog
 
 
 def run(
@@ -28,24 +30,45 @@ def run(
     given = configs.parse_overrides(overrides)
     if mode != "check" and not workdir:
         raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of the run")
-    if config is None and mode == "evaluate":
-        record = run_folder.read_config_record(workdir)
-        path = os.path.join(workdir, "config.json")
-        found = configs.from_record(record, path=path, overrides=given, schema=settings.schema)
-    elif config is None:
-        raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
-    else:
-        found = configs.load(config, overrides=given, schema=settings.schema)
-    settings.check_limits(found)
-    if mode != "verify_resume":
-        distributed.join(processes)
     if mode == "verify_resume":
+        found = _load(mode, config=config, workdir=workdir, overrides=given)
         command = [sys.executable, os.path.abspath(sys.argv[0])]
         command += [f"--config={config}", *overrides]
         verify.verify_resume(found, command=command, workdir=workdir)
-    elif mode == "train":
-        train.train(found, workdir=workdir, allow_config_change=allow_config_change)
-    elif mode == "evaluate":
-        train.score_run(found, workdir=workdir)
+        return
+    distributed.join(processes)
+    with Watchdog() as watchdog:
+        found = _load(mode, config=config, workdir=workdir, overrides=given)
+        watchdog.set_times(
+            stack_seconds=found["watchdog"]["stack_seconds"],
+            peer_seconds=found["watchdog"]["peer_seconds"],
+            hang_seconds=found["watchdog"]["hang_seconds"],
+        )
+        run_folder.compare_processes(found)
+        if mode == "train":
+            train.train(
+                found,
+                workdir=workdir,
+                allow_config_change=allow_config_change,
+                progress=watchdog.progress,
+            )
+        elif mode == "evaluate":
+            train.score_run(found, workdir=workdir, progress=watchdog.progress)
+        else:
+            check(found)
+
+
+def _load(
+    mode: str, *, config: str | None, workdir: str | None, overrides: Mapping[str, str]
+) -> Config:
+    """The settings of the file, or for --mode=evaluate without one, of the run."""
+    if config is None and mode == "evaluate":
+        record = run_folder.read_config_record(workdir)
+        path = os.path.join(workdir, "config.json")
+        found = configs.from_record(record, path=path, overrides=overrides, schema=settings.schema)
+    elif config is None:
+        raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
     else:
-        check(found)
+        found = configs.load(config, overrides=overrides, schema=settings.schema)
+    settings.check_limits(found)
+    return found

@@ -1,6 +1,8 @@
 """Owns the files that say what a run is: `config.json`, `environment.json`, `results.json`, and
 what the task keeps. What is in a report belongs to `report.py`, checkpoints to `checkpoint.py`."""
 
+import contextlib
+import errno
 import importlib.metadata
 import json
 import math
@@ -9,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -28,8 +30,13 @@ PACKAGES = (
 # it holds, and a run with a checkpoint does not look where it once started from.
 HARMLESS = (
     "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
-    "batch.accumulate", "data.", "init.resume_from", "verify.",
+    "batch.accumulate", "batch.device_memory_gib", "data.", "init.resume_from", "verify.",
+    "watchdog.",
 )  # fmt: skip
+
+
+# What the disk or its file system, rather than the program, answers.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
 def create(workdir: str) -> None:
@@ -43,6 +50,26 @@ def create(workdir: str) -> None:
     except OSError as error:
         raise UserError(
             f"--workdir={workdir}: cannot be written to ({error.strerror}); give a folder of yours"
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_errors_told(workdir: str) -> Iterator[None]:
+    """Raises UserError where the disk fails, or is full, while a run writes to `workdir`, or where
+    the folder itself is gone."""
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(workdir):
+            raise UserError(
+                f"--workdir={workdir} is gone, it was removed or renamed while the run went on: go "
+                "on from what is left where it is now, or begin anew"
+            ) from error
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise UserError(
+            f"--workdir={workdir}: {error.filename or 'its files'} cannot be written to "
+            f"({error.strerror}); what was saved is intact; mend that and start again to go on"
         ) from error
 
 
@@ -109,14 +136,22 @@ def read_config_record(workdir: str) -> dict[str, Any]:
     return _read_json(workdir, "config.json")
 
 
-def compare_processes(*, config: Config, task: Task) -> None:
-    """Raises UserError in every process of the run where one of them runs other code, packages,
-    settings or data, or has another number of devices."""
+def compare_processes(config: Config) -> None:
+    """Raises UserError in every process of the run where one of them runs other code, packages or
+    settings, or has another number of devices."""
     versions = {f"the version of {name}": _version(name) for name in PACKAGES}
     settings = {f"config.{key}": value for key, value in config.flat().items()}
+    own = {
+        "its number of devices": jax.local_device_count(),
+        "the code's git commit": _git_commit(),
+    }
+    distributed.compare({**own, **versions, **settings}, what="code and settings")
+
+
+def compare_data(task: Task) -> None:
+    """Raises UserError in every process of the run where one of them reads other data."""
     data = {f"the content of {split}": digest for split, digest in _fingerprints(task).items()}
-    own = {"its number of devices": jax.local_device_count(), "the code's git commit": _git_commit()}
-    distributed.compare({**own, **versions, **settings, **data})
+    distributed.compare(data, what="data")
 
 
 def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:

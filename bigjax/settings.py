@@ -39,13 +39,15 @@ class Run:
 class Batch:
     """examples: about how many an update sees (sentences, packed into rows), or
     rows: exactly how many rows it sees.
-    accumulate: in how many parts an update is computed, to save memory; changes no number, except that
-      batch normalisation takes the statistics of each part.
+    accumulate: in how many parts an update is computed, to save memory, or "auto": the fewest that
+      fit; changes no number, except that batch normalisation takes the statistics of each part.
+    device_memory_gib: what "auto" and --mode=check count on; None: what the device says it has.
     """
 
     examples: int | None = None
     rows: int | None = None
-    accumulate: int = 1
+    accumulate: int | Literal["auto"] = 1
+    device_memory_gib: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,12 +127,27 @@ class Verification:
     num_kills: int = 6
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What happens when a run does not go on, in seconds.
+
+    stack_seconds: without an update or a batch of evaluation, until threads' stacks are printed.
+    peer_seconds: of silence of another process, until this one ends for a restart (exit code 76).
+    hang_seconds: as stack_seconds, until a process of several ends for a restart.
+    """
+
+    stack_seconds: float = 600.0
+    peer_seconds: float = 60.0
+    hang_seconds: float = 1800.0
+
+
 # Least and greatest sensible values; what lies outside is refused before anything runs.
 LIMITS: dict[str, tuple[float, float]] = {
     "num_steps": (1, math.inf),
     "seed": (0, 2**32 - 1),
     "ema_decay": (0, 1),
     "batch.accumulate": (1, math.inf),
+    "batch.device_memory_gib": (1e-3, math.inf),
     "model.num_layers": (1, math.inf),
     "model.hidden_size": (1, math.inf),
     "model.num_heads": (1, math.inf),
@@ -157,6 +174,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "log.every_steps": (1, math.inf),
     "verify.num_steps": (2, math.inf),
     "verify.num_kills": (0, math.inf),
+    "watchdog.stack_seconds": (1, math.inf),
+    "watchdog.peer_seconds": (5, math.inf),
+    "watchdog.hang_seconds": (5, math.inf),
     "augment.pad_crop": (0, math.inf),
     "augment.cutout": (0, math.inf),
     "augment.randaugment_layers": (0, math.inf),
@@ -207,4 +227,5 @@ def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
         "checkpoint": [Checkpointing],
         "log": [Logging],
         "verify": [Verification],
+        "watchdog": [Watching],
     }

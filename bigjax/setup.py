@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from bigjax import optim, sharding, step
+from bigjax import memory, optim, sharding, step
 from bigjax.checkpoint import abstract
 from bigjax.config import Config
 from bigjax.errors import UserError, nearest
@@ -27,6 +27,7 @@ class Setup(NamedTuple):
     """state: shapes of the train state, with their shardings.
     total_steps: updates of the whole run.
     num_rows: rows of a training batch as it lies on the mesh, empty ones included.
+    num_microbatches: in how many parts an update is computed.
     flops: floating-point operations of one update.
     train_step: compiled (state, batch) -> (state, scalars); the state is donated.
     eval_step: jitted (variables, batch) -> (sums, outputs).
@@ -39,6 +40,7 @@ class Setup(NamedTuple):
     state: TrainState
     total_steps: int
     num_rows: int
+    num_microbatches: int
     flops: int
     train_step: Any
     eval_step: Callable[..., Any]
@@ -51,7 +53,7 @@ def build(config: Config) -> Setup:
       UserError: a config, data or devices that do not fit each other.
     """
     _use_compilation_cache()
-    run, accumulate = config[""], config["batch"]["accumulate"]
+    run = config[""]
     mesh = sharding.make_mesh(run["mesh"])
     task = TASKS[run["task"]].make(config)
     metric = config["eval"]["metric"]
@@ -78,8 +80,19 @@ def build(config: Config) -> Setup:
         params, schedule=schedule, depths=task.layer_depths(params), **config["optim"]
     )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
-    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=accumulate)
-    traced = _trace(config, task, optimizer, state, mesh=mesh, num_rows=num_rows)
+    accumulate = config["batch"]["accumulate"]
+    compile_step = functools.partial(_compile, config, task, optimizer, state, mesh=mesh)
+    made = compile_step(1 if accumulate == "auto" else accumulate)
+    if accumulate == "auto":
+        limit = memory.of_device(config["batch"]["device_memory_gib"])
+        while not memory.fits(made.compiled, limit=limit):
+            if made.num_microbatches >= task.train.batch_rows:
+                raise UserError(
+                    f"batch.accumulate=auto: an update takes {memory.peak(made.compiled):,} bytes "
+                    f"of a device's {limit:,} even one row at a time; split the model over more "
+                    "devices with mesh=fsdp=N, use model.remat, or make rows shorter"
+                )
+            made = compile_step(2 * made.num_microbatches)
     return Setup(
         config=config,
         task=task,
@@ -87,9 +100,10 @@ def build(config: Config) -> Setup:
         optimizer=optimizer,
         state=state,
         total_steps=total_steps,
-        num_rows=num_rows,
-        flops=count_flops(traced.jaxpr),
-        train_step=traced.lower().compile(),
+        num_rows=made.num_rows,
+        num_microbatches=made.num_microbatches,
+        flops=made.flops,
+        train_step=made.compiled,
         eval_step=jax.jit(task.predict, out_shardings=sharding.replicated(mesh)),
     )
 
@@ -138,28 +152,37 @@ def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: M
     return abstract(shapes, shardings)
 
 
-def _trace(
+class _Step(NamedTuple):
+    compiled: Any
+    flops: int
+    num_rows: int
+    num_microbatches: int
+
+
+def _compile(
     config: Config,
     task: Task,
     optimizer: Optimizer,
     state: TrainState,
+    num_microbatches: int,
     *,
     mesh: Mesh,
-    num_rows: int,
-) -> Any:
+) -> _Step:
     function = step.make_train_step(
         task,
         optimizer,
         seed=config[""]["seed"],
-        num_microbatches=config["batch"]["accumulate"],
+        num_microbatches=num_microbatches,
         ema_decay=config[""]["ema_decay"],
     )
     shardings = jax.tree.map(lambda x: x.sharding, state)
     jitted = jax.jit(
         function, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh))
     )
-    batch = _batch_shapes(task.train, mesh=mesh, num_rows=num_rows)
-    return jitted.trace(state, batch)
+    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=num_microbatches)
+    traced = jitted.trace(state, _batch_shapes(task.train, mesh=mesh, num_rows=num_rows))
+    flops = count_flops(traced.jaxpr)
+    return _Step(traced.lower().compile(), flops, num_rows, num_microbatches)
 
 
 def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:

@@ -87,8 +87,8 @@ def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
     """A sharding for each leaf of `params` (arrays or shapes): the model's rules say what the
     tensor axis splits, and the fsdp axis splits the largest dimension that is left and divides.
 
-    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole. An
-    axis that ends in "?" leaves a dimension whole that it does not divide.
+    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole.
+    An axis that ends in "?" leaves a dimension whole that it does not divide.
 
     Raises:
       UserError: no rule covers a parameter, or a dimension that its axis does not divide.

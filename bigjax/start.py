@@ -1,7 +1,6 @@
 """Owns what a run starts from: its own newest whole checkpoint, another run's full state, given
 parameters, or random ones, in this order. Reading files belongs to `restore.py` and the tasks."""
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple

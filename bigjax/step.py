@@ -81,11 +81,11 @@ def make_train_step(
         if ema is not None:
             ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
         scalars = {name: mean.compute() for name, mean in sums.items()}
-        norms = [scalars["loss"], *(optax.tree.norm(g) for g in jax.tree.leaves(grads))]
+        squares = [jnp.sum(jnp.square(g), dtype=jnp.float32) for g in jax.tree.leaves(grads)]
         scalars |= {
-            "grad_norm": optax.tree.norm(grads),
+            "grad_norm": jnp.sqrt(sum(squares)),
             "learning_rate": learning_rate,
-            "is_finite": jnp.isfinite(jnp.stack(norms)),
+            "is_finite": jnp.isfinite(jnp.stack([scalars["loss"], *squares])),
         }
         scalars |= {f"num_{name}": number for name, number in task.counts(batch).items()}
         return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
@@ -138,4 +138,6 @@ def mean_gradients(
 
 
 def _weight(sums: Mapping[str, Mean]) -> jax.Array:
-    return jnp.maximum(sums["loss"].count, 1)
+    """What the summed loss is divided by: a count, or a sum of weights; 1 where there is none."""
+    count = sums["loss"].count
+    return jnp.where(count > 0, count, jnp.ones_like(count))

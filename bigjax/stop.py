@@ -68,19 +68,21 @@ class StopRequest:
     def check(self, step: int | None = None) -> None:
         """Raises Stopped where a stop is asked for. Several processes agree at steps alone, at each
         of which all of them must ask."""
-        if jax.process_count() > 1 and step is not None:
-            if multihost_utils.reached_preemption_sync_point(step):
-                self.at = time.monotonic()
+        several = jax.process_count() > 1 and step is not None
+        if several and multihost_utils.reached_preemption_sync_point(step):
+            self.at = time.monotonic()
         if self.at is not None:
-            raise Stopped("stopped; training is saved, and the same command goes on with the scores")
+            raise Stopped(
+                "stopped; training is saved, and the same command goes on with the scores"
+            )
 
     def stopped(self, step: int) -> Stopped:
         """The error to end with when the state of `step` is on the disk."""
         assert self.at is not None
         seconds = time.monotonic() - self.at
         return Stopped(
-            f"stopped at step {step}, saved {seconds:.1f} s after the signal; the same command goes "
-            "on from there"
+            f"stopped at step {step}, saved {seconds:.1f} s after the signal; the same command "
+            "goes on from there"
         )
 
     def _listen(self) -> None:

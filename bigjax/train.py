@@ -1,15 +1,15 @@
 """Owns the training loop, and scoring a finished run. What differs between tasks is in `Task`."""
 
 import contextlib
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from bigjax import distributed, report, run_folder, sharding
+from bigjax.cadence import cadence_of, is_due, is_long_ago
 from bigjax.checkpoint import Checkpoints, Facts
 from bigjax.config import Config
 from bigjax.data.pipeline import Prefetch
@@ -20,28 +20,13 @@ from bigjax.lock import Lock
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
 from bigjax.nonfinite import check_params
 from bigjax.recent import Recent
-from bigjax.setup import Setup, build, duration
+from bigjax.setup import Setup, build
 from bigjax.start import Start, begin
 from bigjax.state import TrainState
 from bigjax.stop import Stopped, StopRequest
 from bigjax.task import Scores
 
-
-class Cadence(NamedTuple):
-    """How often things happen, in steps (an epoch need not be a whole number); None: never."""
-
-    evaluate: float | None
-    save: float | None
-    save_seconds: float
-    log: float
-
-
-def is_due(every: float | None, step: int) -> bool:
-    """Whether a multiple of `every` lies in (step - 1, step]."""
-    if not every or step < 1:
-        return False
-    times = lambda at: math.floor(at / every + 1e-6)  # noqa: E731 - 1e-6: rounding of an epoch
-    return times(step) > times(step - 1)
+Progress = Callable[[int], None]
 
 
 class Session(NamedTuple):
@@ -53,20 +38,28 @@ class Session(NamedTuple):
     stop: StopRequest
     writer: Writers
     ledger: Ledger | None
+    progress: Progress
 
 
-def train(config: Config, *, workdir: str, allow_config_change: bool = False) -> dict[str, float]:
+def train(
+    config: Config,
+    *,
+    workdir: str,
+    allow_config_change: bool = False,
+    progress: Progress = lambda step: None,  # noqa: ARG005
+) -> dict[str, float]:
     """Trains, or goes on with the run in `workdir`, to its end; returns the final scores.
 
     Args:
       allow_config_change: go on though settings differ from those the run was made with.
+      progress: called with the step whenever something was done, for a watchdog.
 
     Raises:
       UserError: bad input; `NonFiniteError` if the loss is not finite; `Stopped` after a signal.
     """
     with _alone_in(workdir), StopRequest() as stop:
         setup = build(config)
-        run_folder.compare_processes(config=config, task=setup.task)
+        run_folder.compare_data(setup.task)
         checkpoints = _checkpoints(config, workdir)
         if checkpoints.steps() and not allow_config_change:
             run_folder.refuse_changes(workdir, config=config, task=setup.task)
@@ -79,17 +72,20 @@ def train(config: Config, *, workdir: str, allow_config_change: bool = False) ->
             writer, ledger = _writers(setup, workdir=workdir, step=int(start.state.step))
         if not start.restored:
             writer.write_hparams(config.flat())
-        session = Session(setup, workdir, checkpoints, stop, writer, ledger)
-        try:
+        session = Session(setup, workdir, checkpoints, stop, writer, ledger, progress)
+        with _closing(session):
             stop.loop_begins()
             state, facts = _loop(session, start)
             checkpoints.wait()
             return _finish(session, state, facts)
-        finally:
-            _close(session)
 
 
-def score_run(config: Config, *, workdir: str) -> dict[str, float]:
+def score_run(
+    config: Config,
+    *,
+    workdir: str,
+    progress: Progress = lambda step: None,  # noqa: ARG005
+) -> dict[str, float]:
     """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
     run_folder.read_config_record(workdir)
     with _alone_in(workdir), StopRequest() as stop:
@@ -97,24 +93,23 @@ def score_run(config: Config, *, workdir: str) -> dict[str, float]:
         if not checkpoints.steps():
             raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
         setup = build(config)
+        run_folder.compare_data(setup.task)
         run_folder.check_files(workdir, task=setup.task)
         state, facts, _ = begin(setup, checkpoints)
         shown = [Terminal(start=int(state.step), total_steps=setup.total_steps)]
         writer = Writers(shown if distributed.is_first() else [])
-        session = Session(setup, workdir, checkpoints, stop, writer, ledger=None)
-        try:
+        session = Session(setup, workdir, checkpoints, stop, writer, None, progress)
+        with _closing(session):
             return _finish(session, state, facts)
-        finally:
-            _close(session)
 
 
 def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
     take batch `step`, update and log. `state.step` is the number of the next batch."""
-    setup, workdir, checkpoints, stop, writer, ledger = session
+    setup, workdir, checkpoints, stop, writer, ledger, progress = session
     config, task, mesh = setup.config, setup.task, setup.mesh
     (state, facts, restored), total = start, setup.total_steps
-    every, first = _cadence(setup), int(state.step)
+    every, first = cadence_of(setup), int(state.step)
     batches = Prefetch(
         lambda step: sharding.put_batch(task.train, step=step, mesh=mesh, num_rows=setup.num_rows),
         start=first,
@@ -126,10 +121,11 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     try:
         for step in range(first, total + 1):
             stop.check(step)
+            progress(step)
             last = step == total
             evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or last)
             evaluates = evaluates and facts["evaluated"] != step  # as what is restored may be
-            saves = is_due(every.save, step) or _is_long_ago(saved_at, every=every, step=step)
+            saves = is_due(every.save, step) or is_long_ago(saved_at, every=every, step=step)
             if evaluates or (saves or last) and not (restored and step == first):
                 recent.wait()
                 check_params(state.params, step=step)
@@ -167,14 +163,6 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     return state, facts
 
 
-def _is_long_ago(saved_at: float, *, every: Cadence, step: int) -> bool:
-    """Whether it is time to save by the clock; of several processes that of the first one counts,
-    which is asked when scalars are logged, as that is a wait for each other anyway."""
-    if math.isinf(every.save_seconds) or jax.process_count() > 1 and not is_due(every.log, step):
-        return False
-    return distributed.first_says(time.monotonic() - saved_at > every.save_seconds)
-
-
 @contextlib.contextmanager
 def _alone_in(workdir: str) -> Iterator[None]:
     """The run folder, made and locked by the first process for all of them."""
@@ -182,7 +170,7 @@ def _alone_in(workdir: str) -> Iterator[None]:
         yield
         return
     run_folder.create(workdir)
-    with Lock(workdir):
+    with Lock(workdir), run_folder.disk_errors_told(workdir):
         yield
 
 
@@ -200,11 +188,22 @@ def _writers(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledger 
     return writer, Ledger(path("batches.jsonl"), setup.task.train, resume_at=step)
 
 
-def _close(session: Session) -> None:
-    session.writer.close()
-    if session.ledger is not None:
-        session.ledger.close()
-    session.checkpoints.close()
+@contextlib.contextmanager
+def _closing(session: Session) -> Iterator[None]:
+    """Closes what is open. Processes wait for each other to close their checkpoints, so where one
+    of several fails, perhaps alone, they are left as they are: whole ones and a partial one."""
+    try:
+        yield
+    except BaseException:
+        if jax.process_count() == 1:
+            session.checkpoints.close()
+        raise
+    else:
+        session.checkpoints.close()
+    finally:
+        session.writer.close()
+        if session.ledger is not None:
+            session.ledger.close()
 
 
 def _finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float]:
@@ -254,26 +253,20 @@ def _checkpoints(config: Config, workdir: str) -> Checkpoints:
     )
 
 
-def _cadence(setup: Setup) -> Cadence:
-    config = setup.config
-    minutes = config["checkpoint"]["every_minutes"]
-    return Cadence(
-        evaluate=duration(config, "every", section="eval", task=setup.task),
-        save=config["checkpoint"]["every_steps"],
-        save_seconds=math.inf if minutes is None else minutes * 60,
-        log=config["log"]["every_steps"],
-    )
-
-
 def _evaluate(session: Session, state: TrainState, split: str) -> Scores:
-    setup = session.setup
+    setup, step = session.setup, int(state.step)
+
+    def between() -> None:
+        session.stop.check()
+        session.progress(step)
+
     return evaluate(
         setup.task,
         split=split,
         variables=state.averaged(),
         eval_step=setup.eval_step,
         mesh=setup.mesh,
-        between=session.stop.check,
+        between=between,
     )
 
 

@@ -86,7 +86,7 @@ def _aim(
     workdir: str, *, num_steps: int, kills_left: int, draw: random.Random
 ) -> Iterator[str | None]:
     """Asked again and again while the run goes on: what it is doing when the moment to kill it has
-    come, else None. A third of the moments lie in a save, some in the start, the others anywhere.
+    come, else None. Four moments of ten lie in a save, one in the start, the others anywhere.
     """
     kind = draw.choices([SAVING, STEPPING, STARTING], weights=[4, 5, 1])[0]
     delay = draw.random()
@@ -100,11 +100,13 @@ def _aim(
         if kind == STARTING:
             yield STARTING if now - begun > 8 * delay else None
             continue
-        if reached is None and step_of(workdir) >= target:
-            if kind == STEPPING or _is_saving(workdir):
-                reached = now
+        step, is_saving = step_of(workdir), _is_saving(workdir)
+        if kind == SAVING and reached is not None and not is_saving and step < num_steps:
+            reached, delay = None, delay / 2  # that save was over sooner: earlier in the next one
+        if reached is None and step >= target and (kind == STEPPING or is_saving):
+            reached = now
         if reached is not None and now - reached > delay * 0.05:
-            yield SAVING if _is_saving(workdir) else STEPPING
+            yield SAVING if is_saving else STEPPING
         else:
             yield None
 

@@ -13,7 +13,6 @@ Needs `pip install 'bigjax[digits]'`. Test accuracy (300 images): not measured.
 
 import ml_collections
 
-
 VARIANTS = ("default", "residual")
 
 

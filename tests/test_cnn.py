@@ -208,13 +208,16 @@ def test_the_fast_network_has_the_parameters_of_its_layers():
     ],
 )
 def test_logits_and_parameters_are_float32(name, settings, shape, dtype):
+    """And bfloat16 and remat are there where they are asked for, and nowhere else."""
     model = make(name, num_classes=7, dtype=dtype, **settings)
     variables = shapes_of(model, shape=shape)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     pixels = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
     for train in (False, True):
         run = functools.partial(apply, model, mask_B=np.ones(4, bool), train=train)
-        logits_BK, state = jax.eval_shape(run, variables, pixels)
+        program, (logits_BK, state) = jax.make_jaxpr(run, return_shape=True)(variables, pixels)
+        assert ("bf16" in str(program)) == (dtype == "bfloat16")
+        assert ("remat" in str(program)) == ("remat" in settings)
         assert (logits_BK.shape, logits_BK.dtype) == ((4, 7), jnp.float32)
         assert jax.tree.structure(state.get("batch_stats", {})) == jax.tree.structure(
             variables.get("batch_stats", {})
@@ -340,9 +343,10 @@ def loss_and_gradient(model, variables):
 
 def test_remat_changes_no_value_and_no_gradient():
     """And the names of parameters are the same, so checkpoints are too."""
-    variables = variables_of("residual")
-    found = loss_and_gradient(TINY.clone(remat="full"), variables)
-    assert_trees_close(found, loss_and_gradient(TINY, variables))
+    model = TINY.clone(stages=(1,))
+    variables = random_variables(model)
+    found = loss_and_gradient(model.clone(remat="full"), variables)
+    assert_trees_close(found, loss_and_gradient(model, variables))
 
 
 def test_the_small_network_equals_the_tutorials_in_flaxs_layers():
@@ -362,8 +366,11 @@ def test_the_small_network_equals_the_tutorials_in_flaxs_layers():
     assert_close(found[0], by_flax(expected))
 
 
-def test_the_residual_network_equals_one_in_flaxs_layers():
-    variables = variables_of("residual")
+@pytest.mark.parametrize(("block", "strided", "last"), [("Basic", 0, 1), ("Bottleneck", 1, 2)])
+def test_the_residual_network_equals_one_in_flaxs_layers(block, strided, last):
+    """strided, last: numbers of the convolution that has a block's strides, and of its last one."""
+    model = TINY if block == "Basic" else TINY.clone(block=cnn.Bottleneck)
+    variables = random_variables(model)
 
     def norm(variables, name, x):
         layer = nn.BatchNorm(use_running_average=True, epsilon=1e-5)
@@ -371,20 +378,23 @@ def test_the_residual_network_equals_one_in_flaxs_layers():
 
     @jax.jit
     def expected(x):
-        params = variables["params"]
-        x = nn.relu(norm(variables, "stem_norm", flax_conv(params["stem"], x)))
+        x = nn.relu(norm(variables, "stem_norm", flax_conv(variables["params"]["stem"], x)))
         for i, strides in ((0, 1), (1, 2)):
-            block = {kind: tree[f"stage_{i}_block_0"] for kind, tree in variables.items()}
-            params = block["params"]
-            y = nn.relu(norm(block, "norm_0", flax_conv(params["conv_0"], x, strides=strides)))
-            y = norm(block, "norm_1", flax_conv(params["conv_1"], y))
-            if i:
-                x = norm(block, "shortcut_norm", flax_conv(params["shortcut"], x, strides=strides))
+            inside = {kind: tree[f"stage_{i}_block_0"] for kind, tree in variables.items()}
+            params, y = inside["params"], x
+            for j in range(last + 1):
+                y = flax_conv(params[f"conv_{j}"], y, strides=strides if j == strided else 1)
+                y = norm(inside, f"norm_{j}", y)
+                y = y if j == last else nn.relu(y)
+            if "shortcut" in params:
+                x = flax_conv(params["shortcut"], x, strides=strides)
+                x = norm(inside, "shortcut_norm", x)
             x = nn.relu(x + y)
         head = variables["params"]["head"]
         return x.mean((1, 2)) @ head["kernel"] + head["bias"]
 
-    found = runner("residual", train=False)(variables, PIXELS, mask_B=np.ones(6, bool))
+    found = jax.jit(functools.partial(apply, model, train=False))
+    found = found(variables, PIXELS, mask_B=np.ones(6, bool))
     assert_close(found[0], by_flax(expected))
 
 

@@ -1,5 +1,5 @@
-"""The launch scripts against stand-ins for what starts processes elsewhere: which commands they run,
-what they hand on, and after which exit codes they start again. No cloud and no cluster is here."""
+"""The launch scripts against stand-ins for what starts processes elsewhere: which commands they
+run, what they hand on, and after which exit codes they start again. Nothing leaves this machine."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -25,8 +26,9 @@ FATAL, CRASHES = (2, 3), (1, 134, 137, 139)
 # `next FILE` prints the first line of FILE, and drops it unless it is the last.
 NEXT = """
 next() {
-  head -n 1 "$SCENE/$1"
-  [ "$(wc -l <"$SCENE/$1")" -le 1 ] || { tail -n +2 "$SCENE/$1" >"$SCENE/t"; mv "$SCENE/t" "$SCENE/$1"; }
+  file=$SCENE/$1
+  head -n 1 "$file"
+  [ "$(wc -l <"$file")" -le 1 ] || { tail -n +2 "$file" >"$file.t" && mv "$file.t" "$file"; }
 }
 """
 GCLOUD = """
@@ -79,9 +81,16 @@ class Scene:
         )
 
     def run(self, script: str, *flags: str, **env: str) -> subprocess.CompletedProcess:
-        process = self.start(script, *flags, env=env)
+        with self.start(script, *flags, env=env) as process:
+            return finished(process)
+
+
+def finished(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    try:
         out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(script, process.returncode, out, err)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 # --- all scripts ---
@@ -112,7 +121,9 @@ def test_help_is_the_header_and_names_every_variable_that_the_script_reads(scene
     assert (found.returncode, found.stderr) == (0, "")
     text = (LAUNCH / script).read_text()
     header = text.split("\n\n")[0].splitlines()[1:]
-    assert found.stdout.splitlines() == [line.removeprefix("#").removeprefix(" ") for line in header]
+    assert found.stdout.splitlines() == [
+        line.removeprefix("#").removeprefix(" ") for line in header
+    ]
     for variable in re.findall(r"\$\{([A-Z][A-Z_]+):", text):
         assert variable in found.stdout or variable.startswith(("SLURM_", "TMPDIR")), variable
     assert "DRY_RUN=1" in found.stdout
@@ -230,16 +241,23 @@ def test_local_kills_what_outlives_a_failed_process_by_the_grace_time(scene):
     assert "1 s are over: killing those that still run" in found.stderr
 
 
+def test_local_notices_every_one_of_many_that_are_killed_at_once(scene):
+    scene.stand_in("python", PYTHON)
+    found = scene.run("local.sh", "8x1", **{f"MODE_{i}": "killed" for i in range(8)})
+    assert found.returncode == 137
+    assert sorted(output(found)) == [str(i) for i in range(8)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_local_hands_a_signal_on_once_and_keeps_75(scene, number):
     scene.stand_in("python", PYTHON)
-    process = scene.start("local.sh", "2x1", env={"MODE_0": "wait", "MODE_1": "wait"})
-    while not all((scene.folder / f"waits_{i}").exists() for i in range(2)):
-        assert process.poll() is None
-    process.send_signal(number)
-    out, err = process.communicate(timeout=20)
-    found = subprocess.CompletedProcess("", process.returncode, out, err)
-    assert found.returncode == 75, err
+    with scene.start("local.sh", "2x1", env={"MODE_0": "wait", "MODE_1": "wait"}) as process:
+        while not all((scene.folder / f"waits_{i}").exists() for i in range(2)):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        found = finished(process)
+    assert found.returncode == 75, found.stderr
     assert [lines[1:] for _, lines in sorted(output(found).items())] == [["caught"]] * 2
 
 
@@ -308,28 +326,41 @@ def test_a_tpu_that_cannot_be_made_is_given_up_and_a_stopped_one_left_alone(scen
 def test_tpu_in_a_dry_run_prints_every_command_and_runs_none(scene):
     scene.stand_in("gcloud", GCLOUD)
     found = scene.run("tpu_vm.sh", *TPU_FLAGS, **TPU, DRY_RUN="1", DELETE="1", PROJECT="p")
-    commands = [shlex.split(line) for line in found.stdout.splitlines()]
-    assert [command[0] for command in commands] == ["bash", *["gcloud"] * 6]
-    verbs = [command[4] for command in commands[1:]]
-    assert verbs == ["describe", "create", "scp", "ssh", "ssh", "delete"]
-    assert all({"--zone=z", "--project=p"} < set(command) for command in commands[1:])
     assert scene.lines("kinds") == []
+    # What it prints can be typed: it then makes the same calls as a run that is not dry.
+    printed = ["bash", "-euc", found.stdout]
+    subprocess.run(printed, cwd=ROOT, env=scene.env, check=True, timeout=60)
+    assert scene.lines("kinds") == ["describe", "create", *ONCE, "delete"]
+    dry = scene.lines("calls")
+    scene.write("calls")
+    scene.write("states", "", "ACTIVE")
+    assert scene.run("tpu_vm.sh", *TPU_FLAGS, **TPU, DELETE="1", PROJECT="p").returncode == 0
+    wet = [re.sub(r"bigjax-\d+", "bigjax-N", call) for call in scene.lines("calls")]
+    assert [call for i, call in enumerate(wet) if i != 2] == [
+        re.sub(r"bigjax-\d+", "bigjax-N", call) for call in dry
+    ]
 
 
 # One worker, whose home is a folder here: ssh runs its command for real.
 WORKER = """
+last=${@: -1}
 case "$*" in
 *" describe "*) echo READY ;;
 *" scp "*) cp "$5" "$HOME/bigjax.tgz" ;;
-*" ssh "*) for flag in "$@"; do case $flag in --command=*) cd && exec bash -c "${flag#*=}" ;; esac; done ;;
+*" ssh "*) cd && exec bash -c "${last#--command=}" ;;
 esac
 """
-# An interpreter whose environments have a pip that writes down its arguments and a python that runs.
+# An interpreter whose environments have a pip that writes its arguments down, and WORKER_MAIN.
 WORKER_PYTHON = """
 [ "$2" != venv ] || { mkdir -p "$3/bin"; cd "$3/bin"
 printf '#!/usr/bin/env bash\\necho "$@" >>"$SCENE/pips"\\n' >pip
-printf '#!/usr/bin/env bash\\necho "$PWD: $*"; ls "$1"; echo >>"$SCENE/runs"; sleep ${RUN_S:-0}; exit 3\\n' >python
-chmod +x pip python; }
+cp "$SCENE/bin/worker_main" python
+chmod +x pip; }
+"""
+WORKER_MAIN = """
+echo "$PWD: $*"; ls "$1"; echo >>"$SCENE/runs"
+until [ -e "$SCENE/go" ]; do sleep 0.05; done
+exit 3
 """
 
 
@@ -338,7 +369,9 @@ def test_on_the_worker_the_code_is_installed_and_run_and_its_exit_code_comes_bac
     home.mkdir()
     scene.stand_in("gcloud", WORKER)
     scene.stand_in("fakepython", WORKER_PYTHON)
+    scene.stand_in("worker_main", WORKER_MAIN)
     env = TPU | {"HOME": str(home), "PYTHON": "fakepython", "BUCKET": "", "SETUP": "echo set up"}
+    scene.write("go")
     found = scene.run("tpu_vm.sh", "--workdir=/w", "--config.x=it's a b", **env)
     assert found.returncode == 3, found.stderr
     assert found.stdout.splitlines() == [
@@ -355,15 +388,18 @@ def test_a_run_that_goes_on_after_a_lost_connection_is_followed_and_not_started_
     home.mkdir()
     scene.stand_in("gcloud", WORKER)
     scene.stand_in("fakepython", WORKER_PYTHON)
-    env = TPU | {"HOME": str(home), "PYTHON": "fakepython", "BUCKET": "", "RUN_S": "3"}
-    first = scene.start("tpu_vm.sh", "--workdir=/w", env=env)
-    while not scene.lines("runs"):
-        assert first.poll() is None
-    first.kill()
-    found = scene.run("tpu_vm.sh", "--workdir=/w", **env)
-    first.communicate()
-    assert found.returncode == 3
-    assert "main.py --distributed=on --workdir=/w" in found.stdout  # the output from its start
+    scene.stand_in("worker_main", WORKER_MAIN)
+    env = TPU | {"HOME": str(home), "PYTHON": "fakepython", "BUCKET": ""}
+    with scene.start("tpu_vm.sh", "--workdir=/w", env=env) as first:
+        while not scene.lines("runs"):
+            assert first.poll() is None
+            time.sleep(0.02)
+        first.kill()
+        with scene.start("tpu_vm.sh", "--workdir=/w", env=env) as second:
+            # The output from its start, though another has read it.
+            assert "main.py --distributed=on --workdir=/w" in second.stdout.readline()
+            scene.write("go")
+            assert finished(second).returncode == 3
     assert len(scene.lines("runs")) == 1
 
 
@@ -378,7 +414,11 @@ def test_a_bucket_needs_gcsfuse_on_the_workers_and_says_so(scene):
 
 # --- slurm.sbatch ---
 
-SRUN = 'echo "srun $*" >>$SCENE/calls; next checkpoints >$SCENE/c; mkdir -p "$SCENE/run/checkpoints/"$(cat $SCENE/c); exit $(next codes)'
+SRUN = """
+echo "srun $*" >>$SCENE/calls
+mkdir -p "$SCENE/run/checkpoints/$(next checkpoints)"
+exit $(next codes)
+"""
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_GPUS_PER_NODE": "h100:8", "SLURM_NTASKS_PER_NODE": "8"}
 
 
@@ -492,7 +532,9 @@ def test_the_pods_of_the_jobset_know_each_other_and_share_the_workdir(jobset):
     assert flags["process_id"] == "$(JOB_COMPLETION_INDEX)"
 
 
-@pytest.mark.parametrize(("codes", "runs"), [([0], 1), ([2], 1), ([75], 1), ([137, 0], 2), ([1], 4)])
+@pytest.mark.parametrize(
+    ("codes", "runs"), [([0], 1), ([2], 1), ([75], 1), ([137, 0], 2), ([1], 4)]
+)
 def test_the_skypilot_task_restarts_crashes_and_leaves_75_to_skypilot(scene, codes, runs):
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [75]
@@ -504,7 +546,9 @@ def test_the_skypilot_task_restarts_crashes_and_leaves_75_to_skypilot(scene, cod
     env |= {"SKYPILOT_NODE_RANK": "1", "HOME": str(scene.folder), "FLAGS": task["envs"]["FLAGS"]}
     found = subprocess.run(["bash", "-c", task["run"]], cwd=ROOT, env=scene.env | env, timeout=60)
     assert found.returncode == codes[-1]
-    expected = f"main.py {env['FLAGS']} --coordinator=10.0.0.1:8476 --num_processes=2 --process_id=1"
+    expected = (
+        f"main.py {env['FLAGS']} --coordinator=10.0.0.1:8476 --num_processes=2 --process_id=1"
+    )
     assert scene.lines("calls") == [expected] * runs
     assert (ROOT / re.search(r"--config=(\S+)", env["FLAGS"]).group(1)).exists()
 
@@ -546,7 +590,9 @@ def test_the_image_installs_the_extra_of_its_accelerator(scene, accelerator, mor
 
 
 def test_the_image_has_what_main_needs_and_does_not_run_as_root():
-    copied = [name for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.M) for name in line.split()[:-1]]
+    copied = [
+        name for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.M) for name in line.split()[:-1]
+    ]
     assert {"bigjax", "configs", "main.py", "pyproject.toml", "README.md"} == set(copied)
     assert all((ROOT / name).exists() for name in copied)
     user = re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)[-1]

@@ -48,6 +48,8 @@ def test_every_limit_is_of_a_setting_that_exists() -> None:
             overrides = {"schedule.name": schedule}
             found = config.load(FILE + variant, overrides=overrides, schema=settings.schema)
             known |= set(found.flat())
+    images = str(Path(FILE).parent / "cnn_folder.py")
+    known |= set(config.load(images, overrides={}, schema=settings.schema).flat())
     assert set(settings.LIMITS) <= known
 
 

@@ -153,21 +153,19 @@ def _dataset(
 
 
 def _class_weights(config: Config, train: Images) -> np.ndarray | None:
-    """Weights (K,) of which the least above 0 is 1, or None for none."""
+    """Weights (K,), or None for none."""
     weights, num_classes = config["loss"]["class_weights"], len(train.class_names)
     if weights is None:
         return None
     if weights == "balanced":
-        weights = 1 / np.maximum(np.bincount(train.labels, minlength=num_classes), 1)
+        counts = np.bincount(train.labels, minlength=num_classes)
+        weights = len(train.labels) / (num_classes * np.maximum(counts, 1))
     elif len(weights) != num_classes or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise UserError(
             f"loss.class_weights={weights}: expected {num_classes} numbers of 0 or more, one for "
             f"each of {', '.join(train.class_names)}; or 'balanced'"
         )
-    # The loss is a weighted mean, which no common factor changes. This one keeps what a batch is
-    # divided by, the sum of its weights, from falling below 1, the least that the loop divides by.
-    weights = np.array(weights, np.float64)
-    return (weights / weights[weights > 0].min()).astype(np.float32)
+    return np.array(weights, np.float32)
 
 
 def _init(model: nn.Module, key: jax.Array, *, shape: tuple[int, ...]) -> Any:
@@ -269,7 +267,9 @@ def _layer_depths(params: Any) -> Any:
         return (kinds.get(name.split("_")[0], 1), *map(int, re.findall(r"\d+", name)))
 
     depths = {found: i for i, found in enumerate(sorted({place(name) for name in params}))}
-    return {
-        name: jax.tree.map(lambda _, depth=depths[place(name)]: depth, tree)
-        for name, tree in params.items()
-    }
+
+    def of_layer(name: str, tree: Any) -> Any:
+        depth = depths[place(name)]
+        return jax.tree.map(lambda _: depth, tree)
+
+    return {name: of_layer(name, tree) for name, tree in params.items()}

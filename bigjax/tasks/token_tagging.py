@@ -30,7 +30,6 @@ from bigjax.models import bert, huggingface, ops
 from bigjax.task import Batch, Dataset, Task
 from bigjax.tasks import tagging_scores
 
-
 ENCODER_FILE = "encoder.json"  # in the run folder, the sizes of the encoder
 
 

@@ -1,0 +1,138 @@
+"""Joining and comparing with stand-ins for JAX's coordinator; real ones are in
+`test_processes.py`."""
+
+import re
+import types
+
+import jax
+import pytest
+from jax._src import distributed as jax_distributed
+
+from bigjax import distributed
+from bigjax.distributed import Processes
+from bigjax.errors import UserError
+
+
+class Client:
+    """A coordinator that knows what other processes have said."""
+
+    def __init__(self, **said):
+        self.said = dict(said)
+
+    def key_value_set(self, key, text, allow_overwrite=False):
+        assert allow_overwrite or key not in self.said
+        self.said[key] = text
+
+    def key_value_dir_get(self, prefix):
+        return [(key, text) for key, text in self.said.items() if key.startswith(prefix)]
+
+    def blocking_key_value_get(self, key, milliseconds):
+        assert milliseconds > 0
+        if key not in self.said:
+            raise RuntimeError(f"DEADLINE_EXCEEDED: {key}")
+        return self.said[key]
+
+
+@pytest.fixture
+def first_of_two(monkeypatch):
+    """This is process 0 of 2."""
+    client = Client()
+    state = types.SimpleNamespace(client=client, num_processes=2, process_id=0)
+    monkeypatch.setattr(jax_distributed, "global_state", state)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"coordinator": "a:1"}, "together, or none"),
+        ({"num_processes": 2, "process_id": 0}, "together, or none"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "expected 0 to 1"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "expected 0 to 1"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags, problem):
+    with pytest.raises(UserError, match=problem):
+        distributed.join(Processes(**flags))
+
+
+@pytest.mark.parametrize(
+    ("environment", "joins"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "n[1-4]"}, True),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "n1"}, False),
+        ({"SLURM_NTASKS": "4"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_orte_hnp_uri": "x"}, True),
+    ],
+    ids=["alone", "slurm step", "slurm of one", "slurm shell", "open mpi"],
+)
+def test_the_environment_says_whether_there_are_others(monkeypatch, environment, joins):
+    for name in [*distributed.LAUNCHERS, *distributed.LAUNCHERS.values()]:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    initialize = lambda *flags, **_: calls.append(flags)  # noqa: E731
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(distributed.signal, "signal", lambda *_: None)
+    distributed.join(Processes())
+    assert calls == [(None, None, None)] * joins
+    distributed.join(Processes(distributed="off"))
+    assert len(calls) == joins
+
+
+def test_processes_that_do_not_find_each_other_are_an_error_that_says_what_to_do(monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("DEADLINE_EXCEEDED: barrier\nmore")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fails)
+    with pytest.raises(UserError, match=r"did not find each other \(DEADLINE_EXCEEDED: barrier\)"):
+        distributed.join(Processes(distributed="on"))
+
+
+def test_without_others_there_is_one_process_which_is_first_and_tells_nobody():
+    assert (distributed.num_processes(), distributed.number()) == (1, 0)
+    assert distributed.is_first() and distributed.first_says(True)
+    assert not distributed.first_says(False)
+    assert distributed.tell("x") == {}
+    distributed.compare({"a": 1}, what="facts")
+
+
+def test_what_is_told_replaces_what_was_told_before(first_of_two):
+    first_of_two.said["bigjax/told/1"] = "one"
+    assert distributed.tell("zero") == {0: "zero", 1: "one"}
+    assert distributed.tell("zero again") == {0: "zero again", 1: "one"}
+
+
+def test_a_coordinator_that_cannot_be_reached_tells_nothing(first_of_two, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("UNAVAILABLE")
+
+    monkeypatch.setattr(first_of_two, "key_value_set", fails)
+    assert distributed.tell("x") == {}
+
+
+@pytest.mark.parametrize(
+    ("others", "problem"),
+    [
+        ('{"a": 1, "b": [2]}', None),
+        ('{"a": 3, "b": [2]}', "process 1 differs from process 0 in a: 3 and 1; start all"),
+        ('{"a": 1}', "process 1 differs from process 0 in b: None and [2]; start all"),
+        ('{"a": 1, "b": [2], "c": 4}', "process 1 differs from process 0 in c: 4 and None; start"),
+    ],
+    ids=["same", "other", "missing", "more"],
+)
+def test_facts_that_differ_are_named_with_the_process(first_of_two, others, problem):
+    first_of_two.said["bigjax/facts/data/1"] = others
+    if problem is None:
+        distributed.compare({"a": 1, "b": [2]}, what="data")
+        return
+    with pytest.raises(UserError, match=re.escape(problem)):
+        distributed.compare({"a": 1, "b": [2]}, what="data")
+
+
+@pytest.mark.usefixtures("first_of_two")
+def test_a_process_that_states_nothing_is_named():
+    with pytest.raises(UserError, match="process 1 did not state its data within 3600 s"):
+        distributed.compare({"a": 1}, what="data")

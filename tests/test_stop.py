@@ -1,0 +1,304 @@
+"""Signals that ask a run to stop, at every moment of it: what is said, the exit code, and that the
+same command goes on and ends as if there had been no signal. The signal is sent from inside the
+run, so that no moment is missed however fast the machine is."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from jax.sharding import Mesh
+
+from bigjax import config as configs
+from bigjax import manifest, settings, setup, sharding, train
+from bigjax.stop import Stopped
+
+NUM_STEPS = 24
+TINY = f"""
+import ml_collections
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.task = "image_classification"
+    config.num_steps = {NUM_STEPS}
+    config.data = {{"source": "digits", "num_dev": 64, "num_test": 32}}
+    config.augment = {{"pad_crop": 1}}
+    config.model = {{"name": "small_cnn", "padding": 1}}
+    config.batch = {{"rows": 16}}
+    config.optim = {{"name": "adam", "learning_rate": 3e-3}}
+    config.eval = {{"every_steps": 8}}
+    config.checkpoint = {{"every_steps": 5, "every_minutes": None, "keep_latest": 2}}
+    config.log = {{"every_steps": 1, "batches": True}}
+    return config
+"""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+TIMING = ("_per_second", "input_wait")
+SECONDS = 600  # after which a process that should have ended fails its test
+
+
+def one_device(spec: str) -> Mesh:  # noqa: ARG001
+    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
+
+
+def config_in(folder: Path) -> Path:
+    """The config file of all these runs, written to a folder."""
+    file = folder / "tiny.py"
+    file.write_text(TINY, encoding="utf-8")
+    return file
+
+
+def load(file: Path, overrides=()) -> configs.Config:
+    return configs.load(str(file), overrides=dict(overrides), schema=settings.schema)
+
+
+def train_in(workdir: Path, overrides=()) -> dict[str, float]:
+    """Trains, or goes on, in this process and on one device."""
+    file = config_in(workdir.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", one_device)
+        return train.train(load(file, overrides), workdir=str(workdir))
+
+
+def history_of(workdir: Path) -> dict:
+    """All that a run leaves behind but its times: hashes of the arrays and what is known beside
+    them, metrics, batches, scores."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    last = manifest.read(str(workdir / "checkpoints" / str(NUM_STEPS)))
+    return {
+        "arrays": last.arrays,
+        "facts": (last.facts, last.score),
+        "metrics": [{k: v for k, v in x.items() if not k.endswith(TIMING)} for x in lines],
+        "batches": (workdir / "batches.jsonl").read_text().splitlines(),
+        "results": json.loads((workdir / "results.json").read_text()) | {"title": None},
+    }
+
+
+def assert_same_run(workdir: Path, expected: Path) -> None:
+    found, wanted = history_of(workdir), history_of(expected)
+    for part in wanted:
+        assert found[part] == wanted[part], part
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing happens to."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    train_in(workdir)
+    return workdir
+
+
+# --- a first signal -------------------------------------------------------------------------------
+
+
+def at_call(function: Callable, *, number: int, act: Callable[[], None]) -> Callable:
+    """`function`, which calls `act` first when it is called for the `number`-th time."""
+    calls = iter(range(1, 10**9))
+
+    def acting(*args, **kwargs):
+        if next(calls) == number:
+            act()
+        return function(*args, **kwargs)
+
+    return acting
+
+
+def in_a_step(patch, act):
+    change_setup(patch, lambda s: s._replace(train_step=at_call(s.train_step, number=13, act=act)))
+
+
+def in_an_evaluation(patch, act):
+    """The second one of dev, in the first of its two batches."""
+    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=3, act=act)))
+
+
+def in_a_save(patch, act):
+    """In the thread that finishes the third checkpoint."""
+    patch.setattr(manifest, "write", at_call(manifest.write, number=3, act=act))
+
+
+def in_the_last_evaluation(patch, act):
+    """Before the last step's checkpoint is made."""
+    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=5, act=act)))
+
+
+def in_the_final_scoring(patch, act):
+    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=7, act=act)))
+
+
+def change_setup(patch, change):
+    build = setup.build
+    patch.setattr(train, "build", lambda config: change(build(config)))
+
+
+@pytest.mark.parametrize(
+    ("moment", "sent", "step"),
+    [
+        (in_a_step, signal.SIGTERM, 13),
+        (in_a_step, signal.SIGINT, 13),
+        (in_an_evaluation, signal.SIGTERM, 16),
+        (in_a_save, signal.SIGINT, None),
+        (in_the_last_evaluation, signal.SIGTERM, NUM_STEPS),
+    ],
+)
+def test_a_signal_ends_the_step_and_saves_and_the_same_command_goes_on(
+    finished, tmp_path, monkeypatch, capfd, moment, sent, step
+):
+    """step: at which it stops; after a save this depends on how far the loop has come meanwhile."""
+    workdir = tmp_path / "run"
+    error, printed = stopped_run(workdir, monkeypatch, capfd, moment=moment, sent=sent)
+    said = re.fullmatch(
+        r"stopped at step (\d+), saved \d+\.\d s after the signal; the same command goes on from "
+        "there",
+        str(error),
+    )
+    assert said and (int(said[1]) == step or step is None and 10 <= int(said[1]) <= NUM_STEPS)
+    assert f"{sent.name}: finishing the step and saving; a second signal ends at once" in printed
+    assert max(map(int, os.listdir(workdir / "checkpoints"))) == int(said[1])
+    train_in(workdir)
+    assert f"resuming at step {said[1]} of {NUM_STEPS};" in capfd.readouterr().out
+    assert_same_run(workdir, finished)
+
+
+def test_a_signal_in_the_final_scoring_ends_it_and_the_same_command_scores(
+    finished, tmp_path, monkeypatch, capfd
+):
+    """With nothing to save: the run is trained."""
+    workdir = tmp_path / "run"
+    error, _ = stopped_run(
+        workdir, monkeypatch, capfd, moment=in_the_final_scoring, sent=signal.SIGINT
+    )
+    assert str(error) == "stopped; training is saved, and the same command goes on with the scores"
+    assert not (workdir / "results.json").exists()
+    train_in(workdir)
+    assert_same_run(workdir, finished)
+
+
+def stopped_run(workdir: Path, monkeypatch, capfd, *, moment, sent) -> tuple[Stopped, str]:
+    """The error that a run ends with that is sent a signal, and what it printed on stderr."""
+    with monkeypatch.context() as patch:
+        moment(patch, lambda: send_and_wait(sent))
+        with pytest.raises(Stopped) as stopped:
+            train_in(workdir)
+    assert stopped.value.exit_code == 75
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # as it was before
+    return stopped.value, capfd.readouterr().err
+
+
+def send_and_wait(sent: signal.Signals) -> None:
+    """Sends it to this process, and goes on when the thread that listens has had time to see it."""
+    os.kill(os.getpid(), sent)
+    time.sleep(0.3)
+
+
+# --- signals that end a process at once -----------------------------------------------------------
+
+
+# Compiles again and again until the signal ends it, so that it comes inside XLA for certain.
+COMPILES_FOR_EVER = """
+def compile_for_ever(lowered, *_, compile=jax.stages.Lowered.compile):
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    while True:
+        compile(lowered)
+jax.stages.Lowered.compile = compile_for_ever
+"""
+# The twelfth step does not end, so only the second signal can have ended the process.
+HANGS_IN_A_STEP = """
+def build(config, build=train.build, calls=itertools.count(1)):
+    setup = build(config)
+    def step(state, batch):
+        if next(calls) == 12:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(600)
+        return setup.train_step(state, batch)
+    return setup._replace(train_step=step)
+train.build = build
+"""
+TAKES_A_SECOND_A_STEP = """
+def build(config, build=train.build):
+    setup = build(config)
+    step = lambda state, batch: (time.sleep(1), setup.train_step(state, batch))[1]
+    return setup._replace(train_step=step)
+train.build = build
+"""
+CHANGED = """
+import itertools, os, signal, sys, threading, time
+sys.path.insert(0, {root!r})
+import jax
+import main
+from bigjax import train
+{change}
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_whatever_signals_end_the_processes_of_a_run_the_same_command_ends_it(tmp_path):
+    """One run in four processes: a signal while it compiles, two in a step, one from outside, and
+    none; beside a run of one process."""
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    config_in(tmp_path)
+
+    code, printed = run_main(workdir, change=COMPILES_FOR_EVER)
+    assert (code, printed[-1]) == (75, "SIGTERM: ended; the same command goes on")
+    assert not (workdir / "checkpoints").exists()
+
+    code, printed = run_main(workdir, change=HANGS_IN_A_STEP)
+    assert code == 75 and printed[-2:] == [
+        "SIGINT: finishing the step and saving; a second signal ends at once",
+        "SIGINT: ended without saving; the last checkpoint is intact; the same command goes on",
+    ]
+    saved = max(int(name) for name in os.listdir(workdir / "checkpoints") if name.isdecimal())
+
+    child = start_main(workdir, change=TAKES_A_SECOND_A_STEP)
+    wait_until(lambda: f"step {saved + 1:>2}/" in output_of(workdir), child)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(SECONDS) == 75
+    printed = output_of(workdir).splitlines()
+    assert any(line.startswith(f"resuming at step {saved} of {NUM_STEPS};") for line in printed)
+    assert re.fullmatch(r"stopped at step \d+, saved .* s after the signal; .*", printed[-1])
+
+    assert run_main(workdir)[0] == 0
+    assert run_main(whole)[0] == 0
+    assert_same_run(workdir, whole)
+
+
+def run_main(workdir: Path, *, change: str | None = None) -> tuple[int, list[str]]:
+    """The exit code and the printed lines of the command of these runs, in a changed program."""
+    child = start_main(workdir, change=change)
+    return child.wait(SECONDS), output_of(workdir).splitlines()
+
+
+def start_main(workdir: Path, *, change: str | None = None) -> subprocess.Popen:
+    program = [str(ROOT / "main.py")]
+    if change is not None:
+        program = ["-c", CHANGED.format(root=str(ROOT), change=change)]
+    flags = [f"--config={workdir.parent}/tiny.py", f"--workdir={workdir}"]
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    with open(f"{workdir}.txt", "w", encoding="utf-8") as output:
+        return subprocess.Popen(
+            [sys.executable, *program, *flags],
+            env=environment | {"XDG_CACHE_HOME": str(workdir.parent)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def output_of(workdir: Path) -> str:
+    return Path(f"{workdir}.txt").read_text(encoding="utf-8")
+
+
+def wait_until(is_so: Callable[[], bool], child: subprocess.Popen) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
