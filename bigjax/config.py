@@ -1,5 +1,5 @@
 """Owns a run's settings: given by a config file, overridden, checked against the functions that
-take them, and recorded with where each value came from. Running the file is `config_file.py`'s.
+take them, and recorded with where each came from. Running the file is `config_file.py`'s.
 
 A section of the config is the keyword-only arguments of the functions (or dataclasses) that take
 it, with their annotations and defaults. So a key that nothing reads, a misspelt one and one of the
@@ -269,9 +269,8 @@ def _check(value: Any, annotation: Any, *, place: str) -> Any:
             return converted
     choices = [c for o in _options(annotation) for c in typing.get_args(o) if isinstance(c, str)]
     hint = f"; {nearest(value, choices)}" if choices and isinstance(value, str) else ""
-    raise UserError(
-        f"{place}={value!r} is {type(value).__name__}; expected {_describe(annotation)}{hint}"
-    )
+    kind = type(value).__name__
+    raise UserError(f"{place}={value!r} is {kind}; expected {_describe(annotation)}{hint}")
 
 
 _MISMATCH = object()
