@@ -61,7 +61,7 @@ def main() -> None:
             command += [f"--workdir={folder / task.split()[0]}"]
             command += [f"--config.{key}={value}" for key, value in overrides.items()]
             command += [f"--config.verify.num_kills={kills}"]
-            command += [f"--config.verify.num_steps={max(40, 4 * kills)}"]
+            command += [f"--config.verify.num_steps={max(40, 6 * kills)}"]
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
             output = ""
             for line in process.stdout:

@@ -8,7 +8,8 @@ which come with the package. No network, no download.
 | default | three convolutions |
 | residual | batch normalisation, a residual network and averaged weights |
 
-Needs `pip install 'bigjax[digits]'`. Test accuracy (300 images): not measured.
+Needs `pip install 'bigjax[digits]'`. The default's test accuracy (300 images) is 0.997, in 13
+seconds on two CPU cores; that of residual was not measured.
 """
 
 import ml_collections
