@@ -310,6 +310,17 @@ def test_eight_devices_give_the_curves_of_one(finished, tmp_path):
         assert found == pytest.approx(expected, rel=TOLERANCE)
 
 
+def test_a_run_split_over_devices_saves_at_any_step_and_one_device_reads_it(finished, tmp_path):
+    """Many saves in a row: hashing what is split must not run into the updates."""
+    split = {"mesh": "data=2,fsdp=2,tensor=2", "checkpoint.every_steps": "2"}
+    train.train(load(split), workdir=str(tmp_path))
+    (found, _), (expected, _) = (
+        finished.restore(NUM_STEPS, workdir=workdir) for workdir in (tmp_path, finished.workdir)
+    )
+    for a, b in zip(jax.tree.leaves(found.params), jax.tree.leaves(expected.params)):
+        np.testing.assert_allclose(a, b, atol=100 * TOLERANCE)
+
+
 def test_a_run_of_one_device_goes_on_with_eight(finished, tmp_path):
     workdir = copy_of(finished.workdir, tmp_path)
     scores = train.train(load(), workdir=str(workdir))
