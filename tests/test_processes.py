@@ -31,7 +31,7 @@ COMMON = """
     config.eval = {"every_steps": 8, "batch_rows": 32}
     config.checkpoint = {"every_steps": 5, "every_minutes": 0.02, "keep_latest": 2}
     config.log = {"every_steps": 1, "batches": True}
-    config.watchdog = {"peer_seconds": 5.0}
+    config.watchdog = {"peer_seconds": 15.0}
     return config
 """
 # The large eps: a gradient that is zero but for rounding, as that of a key's bias, moves nothing.
@@ -261,7 +261,7 @@ def test_where_a_process_is_killed_the_others_name_it_and_a_restart_goes_on(
     group.interrupt(1, signal.SIGKILL, at=9)
     killed = time.monotonic()
     assert group.wait() == [76, -signal.SIGKILL], group.texts()
-    assert time.monotonic() - killed < 60, "after 5 s of silence"
+    assert time.monotonic() - killed < 90, "after 15 s of silence"
     (line,) = [x for x in group.texts()[0].splitlines() if "has not been heard from" in x]
     assert line.startswith("process 1 (host ") and f"pid {group.processes[1].pid})" in line
     assert "it was at step" in line and line.endswith("ending, so that a restart resumes")

@@ -1,0 +1,52 @@
+"""What an update takes of a device's memory, and the accumulation that makes it fit."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from conftest import ROOT
+
+from bigjax import config as configs
+from bigjax import memory, settings, setup
+from bigjax.errors import UserError
+
+FILE = f"{ROOT}/configs/cnn_digits.py"
+SIZE = 1000
+
+
+def build(**batch: str) -> setup.Setup:
+    overrides = {"batch.rows": "512", "mesh": "data=8"}
+    overrides |= {f"batch.{key}": value for key, value in batch.items()}
+    return setup.build(configs.load(FILE, overrides=overrides, schema=settings.schema))
+
+
+def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():
+    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
+    kept = memory.peak(jax.jit(lambda x: x + 1).lower(x).compile())
+    donated = memory.peak(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile())
+    assert (kept, donated) == (2 * SIZE * 4, SIZE * 4)
+
+
+def test_a_program_fits_where_it_leaves_some_of_the_device_free():
+    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
+    compiled = jax.jit(lambda x: x + 1).lower(x).compile()
+    assert memory.fits(compiled, limit=None)
+    assert memory.fits(compiled, limit=10 * SIZE)
+    assert not memory.fits(compiled, limit=8 * SIZE)
+
+
+def test_auto_accumulates_as_little_as_fits():
+    whole = build()
+    peak = memory.peak(whole.train_step)
+    assert build(accumulate="auto").num_microbatches == 1
+    gib = 0.9 * peak / memory.SHARE / 2**30
+    found = build(accumulate="auto", device_memory_gib=str(gib))
+    assert found.num_microbatches > 1
+    assert memory.peak(found.train_step) <= 0.9 * peak
+    half = build(accumulate=str(found.num_microbatches // 2))
+    assert memory.peak(half.train_step) > 0.9 * peak
+
+
+def test_a_model_that_fits_in_no_way_is_one_line():
+    with pytest.raises(UserError, match="accumulate=auto: an update takes .* mesh=fsdp=N") as error:
+        build(accumulate="auto", device_memory_gib="0.001", rows="4")
+    assert "\n" not in str(error.value)
