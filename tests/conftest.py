@@ -3,6 +3,7 @@ may lack, in which case the tests that want it are skipped and say so."""
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 # Both are read once, when JAX is imported, so they are set before anything imports it.
@@ -10,6 +11,14 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# A job in the background or under nohup is started with these ignored, and so is all it starts.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402

@@ -509,7 +509,9 @@ def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_pat
     run.run("check", config=SCRATCH, workdir=None, overrides=overrides)
     printed = capsys.readouterr().out
     titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
-    assert titles == ["settings", "data", "run", "memory of a device"]
+    assert titles == [
+        "settings", "data", "run", "memory of a device", "between devices, an update"
+    ]  # fmt: skip
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "optim.learning_rate 0.02 (override)" in lines
     assert "optim.b1 0.9 (default)" in lines
