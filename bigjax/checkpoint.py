@@ -91,16 +91,9 @@ class Checkpoints:
         )
         self._thread.start()
 
-    def latest(self) -> int | None:
-        return max(self.steps(), default=None)
-
     def steps(self) -> list[int]:
         """Those that are saved; one that is still being written is not among them."""
-        try:
-            names = os.listdir(self._folder)
-        except FileNotFoundError:
-            return []
-        return sorted(int(name) for name in names if name.isdecimal())
+        return manifest.steps(self._folder)
 
     def restore(self, step: int, *, like: Any) -> tuple[Any, Facts]:
         """The state of a step, verified, straight onto the shardings of `like` (a tree of shapes).

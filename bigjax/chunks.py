@@ -22,6 +22,14 @@ def num_chunks(num_rows: int, *, rows: int) -> int:
     return next((n for n in range(least, 2 * least + 1) if num_rows % n == 0), 1)
 
 
+def split(batch: Mapping[str, jax.Array], *, num_parts: int) -> dict[str, jax.Array]:
+    """The batch (B, ...) as parts (num_parts, B / num_parts, ...). Row i goes to part
+    i % num_parts, so each device's rows stay where they are."""
+    return jax.tree.map(
+        lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+    )
+
+
 def sums_in_chunks(
     sums: Callable[[Any, Mapping[str, jax.Array]], Sums],
     params: Any,
@@ -43,10 +51,7 @@ def sums_in_chunks(
         return found["loss"].total, found
 
     def forward(params: Any, batch: Any) -> tuple[Sums, Any]:
-        # Row i goes to chunk i % n: each device's rows stay where they are.
-        chunks = jax.tree.map(
-            lambda x: x.reshape(-1, num_chunks, *x.shape[1:]).swapaxes(0, 1), dict(batch)
-        )
+        chunks = split(batch, num_parts=num_chunks)
         gradient = jax.grad(objective, has_aux=True)
         first = jax.tree.map(lambda x: x[0], chunks)
         zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))

@@ -3,11 +3,10 @@ anyone can see that a resumed run saw what an uninterrupted one would have seen.
 
 import hashlib
 import json
-import os
 
 import numpy as np
 
-from bigjax.logs import lines_up_to
+from bigjax.logs import go_on_with
 from bigjax.task import Dataset
 
 
@@ -17,11 +16,7 @@ class Ledger:
     def __init__(self, path: str, dataset: Dataset, *, resume_at: int):
         """Goes on with the file at `path`: lines of step `resume_at` and later are those of a run
         that is about to be repeated."""
-        kept = lines_up_to(path, step=resume_at - 1)
-        with open(path + ".tmp", "w", encoding="utf-8") as file:
-            file.writelines(kept)
-        os.replace(path + ".tmp", path)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        self._file, _ = go_on_with(path, step=resume_at - 1)
         self._dataset = dataset
 
     def add(self, step: int) -> None:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -26,13 +26,8 @@ class JsonLines:
     def __init__(self, path: str, *, resume_at: int):
         """Goes on with the file at `path`: lines past step `resume_at` are those of a run that is
         about to be repeated, and a line cut off by a crash is no line; both go."""
-        self._path = path
-        kept = lines_up_to(path, step=resume_at)
+        self._file, kept = go_on_with(path, step=resume_at)
         self._kept = set(kept)
-        with open(path + ".tmp", "w", encoding="utf-8") as file:
-            file.writelines(kept)
-        os.replace(path + ".tmp", path)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         numbers = {name: float(value) for name, value in scalars.items()}
@@ -243,6 +238,16 @@ def _import_summary_writer() -> Any:
         if hides_torch:
             del sys.modules["torch"]
     return SummaryWriter
+
+
+def go_on_with(path: str, *, step: int) -> tuple[TextIO, list[str]]:
+    """The file of JSON objects at `path`, open for more of them, and the lines it keeps: those of
+    `lines_up_to`. The others are gone from it."""
+    kept = lines_up_to(path, step=step)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.writelines(kept)
+    os.replace(path + ".tmp", path)
+    return open(path, "a", encoding="utf-8"), kept  # noqa: SIM115 - open as long as the run
 
 
 def lines_up_to(path: str, *, step: int) -> list[str]:

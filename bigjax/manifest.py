@@ -96,6 +96,15 @@ def read(folder: str) -> Manifest:
     return Manifest(**record)
 
 
+def steps(folder: str) -> list[int]:
+    """The steps of the whole checkpoints in `folder`, ascending; [] where there is no folder."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def flush(path: str) -> None:
     """Waits until a file or the names in a folder are on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.pipeline import global_batch
-from bigjax.errors import UserError
+from bigjax.errors import UserError, first_of
 from bigjax.setup import Setup
 from bigjax.trees import leaf_names
 
@@ -41,19 +41,14 @@ def check_params(params: Any, *, step: int) -> None:
     bad = [name for name, good in zip(leaf_names(params), finite, strict=True) if not good]
     if bad:
         raise NonFiniteError(
-            f"step {step - 1}: its update made parameters that are not finite: {_some(bad)}; the "
-            "last checkpoint is intact; try a lower optim.learning_rate or a longer warm-up"
+            f"step {step - 1}: its update made parameters that are not finite: {first_of(bad)}; "
+            "the last checkpoint is intact; try a lower optim.learning_rate or a longer warm-up"
         )
 
 
 @jax.jit
 def _leaves_are_finite(params: Any) -> list[jax.Array]:
     return [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> None:
@@ -64,6 +59,6 @@ def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> No
     names = ["the loss", *(f"gradient of {name}" for name in leaf_names(setup.state.params))]
     bad = [name for name, finite in zip(names, is_finite, strict=True) if not finite]
     raise NonFiniteError(
-        f"step {step}: not finite: {_some(bad)}; its batch is in {path}, the last checkpoint is "
+        f"step {step}: not finite: {first_of(bad)}; its batch is in {path}, the last checkpoint is "
         "intact; try a lower optim.learning_rate or a longer warm-up"
     )

@@ -80,11 +80,11 @@ def read_newest(folder: str, *, like: Any) -> tuple[Any, Facts]:
     if run_of(folder) != folder:
         return read_state(folder, like=like)
     steps = _steps(folder)
-    for step in sorted(steps, reverse=True):
+    for step in reversed(steps):
         try:
             return read_state(os.path.join(folder, "checkpoints", str(step)), like=like)
         except DamagedCheckpoint as error:
-            if step == min(steps):
+            if step == steps[0]:
                 raise
             print(f"warning: {error}; trying the one before", file=sys.stderr, flush=True)
     raise AssertionError("a run has a step")
@@ -144,7 +144,7 @@ def _chosen(folder: str) -> str:
 
 def _steps(run: str) -> list[int]:
     inside = os.path.join(run, "checkpoints")
-    steps = [int(name) for name in os.listdir(inside) if name.isdecimal()]
+    steps = manifest.steps(inside)
     if not steps:
         raise UserError(f"{inside}: no checkpoint; train that run first, or give another folder")
     return steps

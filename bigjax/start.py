@@ -9,7 +9,7 @@ import jax
 
 from bigjax import restore
 from bigjax.checkpoint import Checkpoints, Facts
-from bigjax.errors import UserError
+from bigjax.errors import UserError, first_of
 from bigjax.setup import Setup, init_function, num_params
 from bigjax.state import TrainState
 from bigjax.trees import leaf_names
@@ -99,13 +99,13 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
     if not taken:
         raise UserError(
             f"init.checkpoint={source}: none of its {len(there)} arrays has the name and shape of "
-            f"one of this model's; it has {_some(list(there))}, the model has {_some(names)}"
+            f"one of this model's; it has {first_of(list(there))}, the model has {first_of(names)}"
         )
     parts = [f"{len(taken)} of {len(names)} arrays matched"]
     if missing:
-        parts.append(f"{len(missing)} missing, which start at random ({_some(missing)})")
+        parts.append(f"{len(missing)} missing, which start at random ({first_of(missing)})")
     if dropped:
-        parts.append(f"{len(dropped)} dropped ({_some(dropped)})")
+        parts.append(f"{len(dropped)} dropped ({first_of(dropped)})")
     tree = jax.tree.unflatten(jax.tree.structure(wanted), found)
     return tree, f"init.checkpoint={source}: {'; '.join(parts)}"
 
@@ -137,11 +137,6 @@ def _full_state_of(path: str, *, setup: Setup) -> TrainState:
             f"{setup.total_steps}; make it longer, or take parameters alone with init.checkpoint"
         )
     return state
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _say(line: str) -> None:

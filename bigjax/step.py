@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bigjax import chunks
 from bigjax.metrics import Mean
 from bigjax.optim import Optimizer
 from bigjax.state import TrainState
@@ -116,10 +117,7 @@ def mean_gradients(
         grads, (sums, model_state) = gradient(state.params, state.model_state, batch)
         return grads, sums, model_state
 
-    # Row i goes to microbatch i % n: each device's rows stay where they are.
-    microbatches = jax.tree.map(
-        lambda x: x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1), dict(batch)
-    )
+    microbatches = chunks.split(batch, num_parts=num_microbatches)
     gradient = jax.grad(objective, has_aux=True)
 
     def add(carry: Any, rows: Any) -> tuple[Any, None]:

@@ -195,7 +195,7 @@ def _compare(straight: str, killed: str) -> None:
 
 def _last_checkpoint(workdir: str) -> str:
     folder = os.path.join(workdir, "checkpoints")
-    return os.path.join(folder, str(max(int(n) for n in os.listdir(folder) if n.isdecimal())))
+    return os.path.join(folder, str(manifest.steps(folder)[-1]))
 
 
 def _lines(path: str) -> list[dict[str, Any]]:

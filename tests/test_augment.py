@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import stats
 
 from bigjax.data import augment
@@ -179,8 +180,7 @@ def test_no_policy_changes_nothing():
 
 
 def change(name: str, image: np.ndarray, *, strength: float, sign: int) -> np.ndarray:
-    image_module = pytest.importorskip("PIL.Image")
-    return np.asarray(augment._CHANGES[name](image_module.fromarray(image), strength, sign))
+    return np.asarray(augment._CHANGES[name](Image.fromarray(image), strength, sign))
 
 
 SIGNED = ("rotate", "shear x", "shear y", "translate x", "translate y")

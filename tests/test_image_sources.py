@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bigjax.config import _parameters
 from bigjax.data import image_sources, images
 from bigjax.data.image_sources import IMAGE_SOURCES
 from bigjax.errors import UserError
 
-Image = pytest.importorskip("PIL.Image")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -245,7 +245,6 @@ def test_every_beginning_of_the_order_holds_each_class_in_proportion(labels, ran
 
 @pytest.fixture(scope="module")
 def digits():
-    pytest.importorskip("sklearn", reason="needs pip install 'bigjax[digits]'")
     return image_sources.digits(source="digits")
 
 
@@ -280,7 +279,6 @@ def test_the_split_of_the_digits_is_the_same_every_time_and_another_for_another_
 
 @pytest.mark.parametrize(("num_dev", "num_test"), [(0, 300), (150, 0), (1000, 797), (-1, 5)])
 def test_more_digits_held_out_than_there_are_is_an_error_of_the_user(num_dev, num_test):
-    pytest.importorskip("sklearn", reason="needs pip install 'bigjax[digits]'")
     with pytest.raises(UserError, match=f"data.num_dev={num_dev} and data.num_test={num_test}: "):
         image_sources.digits(source="digits", num_dev=num_dev, num_test=num_test)
 

@@ -13,11 +13,11 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bigjax.data import images
 from bigjax.errors import UserError
 
-Image = pytest.importorskip("PIL.Image")
 EVERYTHING = 4.0
 NOTHING = 0.0
 

@@ -153,7 +153,6 @@ def test_texts_histograms_and_settings_are_in_the_event_file(tmp_path):
 
 
 def test_images_are_in_the_event_file(tmp_path):
-    pytest.importorskip("PIL", reason="tensorboardX draws images with pillow")
     writer = TensorBoard(str(tmp_path), resume_at=0)
     writer.write_images(3, {"input": np.zeros((2, 4, 5, 3), np.uint8)})
     writer.close()

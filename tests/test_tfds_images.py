@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bigjax.data import image_sources, images, tfds_images
 from bigjax.errors import UserError
 
-Image = pytest.importorskip("PIL.Image")
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
 pytest.importorskip("array_record", reason="needs pip install 'bigjax[tfds]'")
 

@@ -95,7 +95,8 @@ def _train_dataset(config: Config, images: Images) -> Dataset:
     seed, num_images = config[""]["seed"], len(images.labels)
     order = pipeline.shuffled(num_images, seed=seed)
     batch_rows = pipeline.batch_rows(
-        **{key: config["batch"][key] for key in ("examples", "rows")},
+        examples=config["batch"]["examples"],
+        rows=config["batch"]["rows"],
         num_examples=num_images,
         num_rows=num_images,
     )
