@@ -94,7 +94,7 @@ def _bigjax(flags: argparse.Namespace) -> Callable[[int], None]:
     sys.path.insert(0, str(HERE.parent))
     import jax
 
-    from bigjax import config, settings, setup, sharding, start
+    from bigjax import config, settings, setup, start
     from bigjax.data.pipeline import Prefetch
 
     overrides = {
@@ -107,10 +107,8 @@ def _bigjax(flags: argparse.Namespace) -> Callable[[int], None]:
     found = config.load(f"{file}:tutorial", overrides=overrides, schema=settings.schema)
     built = setup.build(found)
     held: dict[str, Any] = {"state": start.new_state(built)[0]}
-    put = lambda step: sharding.put_batch(  # noqa: E731
-        built.task.train, step=step, mesh=built.mesh, num_rows=built.num_rows
-    )
-    batches = iter(Prefetch(put, start=0, stop=built.total_steps))
+    one_by_one = (range(step, step + 1) for step in range(built.total_steps))
+    batches = iter(Prefetch(built.put, one_by_one))
 
     def run(updates: int) -> None:
         for _ in range(updates):

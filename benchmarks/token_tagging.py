@@ -163,21 +163,13 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
 def _bigjax_worker(flags: argparse.Namespace) -> None:
     import jax
 
-    from bigjax import sharding
     from bigjax.data.pipeline import Prefetch
-    from bigjax.setup import new_state
+    from bigjax.start import new_state
 
     setup = _setup(flags)
     state, _ = new_state(setup)
-    batches = iter(
-        Prefetch(
-            lambda step: sharding.put_batch(
-                setup.task.train, step=step, mesh=setup.mesh, num_rows=setup.num_rows
-            ),
-            start=0,
-            stop=setup.total_steps,
-        )
-    )
+    one_by_one = (range(step, step + 1) for step in range(setup.total_steps))
+    batches = iter(Prefetch(setup.put, one_by_one))
 
     def run(state: Any, updates: int) -> tuple[Any, dict[str, Any]]:
         began = time.perf_counter()

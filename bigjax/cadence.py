@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -36,6 +37,17 @@ def is_due(every: float | None, step: int) -> bool:
         return False
     times = lambda at: math.floor(at / every + 1e-6)  # noqa: E731 - 1e-6: rounding of an epoch
     return times(step) > times(step - 1)
+
+
+def spans(every: Cadence, *, first: int, total: int, most: int) -> Iterator[range]:
+    """Steps `first` to `total` in runs of at most `most`, of which none goes on where something is
+    to be done."""
+    begin = first
+    for step in range(first + 1, total + 1):
+        due = any(is_due(often, step) for often in (every.evaluate, every.save, every.log))
+        if due or step - begin == most or step == total:
+            yield range(begin, step)
+            begin = step
 
 
 def is_long_ago(saved_at: float, *, every: Cadence, step: int) -> bool:

@@ -34,8 +34,7 @@ def evaluate(
     outputs: dict[str, list[np.ndarray]] = {}
     batches = Prefetch(
         lambda step: put_batch(dataset, step=step, mesh=mesh, num_rows=num_rows),
-        start=0,
-        stop=num_batches,
+        range(num_batches),
     )
     for batch in batches:
         between()

@@ -19,14 +19,15 @@ class Ledger:
         self._file, _ = go_on_with(path, step=resume_at - 1)
         self._dataset = dataset
 
-    def add(self, step: int) -> None:
+    def add(self, steps: range) -> None:
         size = self._dataset.batch_rows
-        rows = self._dataset.examples(step * size + np.arange(size))
-        digest = hashlib.sha256()
-        for ids in rows:
-            digest.update(len(ids).to_bytes(8, "little") + ids.astype("<i8").tobytes())
-        line = {"step": step, "examples": sum(map(len, rows)), "sha256": digest.hexdigest()}
-        self._file.write(json.dumps(line) + "\n")
+        for step in steps:
+            rows = self._dataset.examples(step * size + np.arange(size))
+            digest = hashlib.sha256()
+            for ids in rows:
+                digest.update(len(ids).to_bytes(8, "little") + ids.astype("<i8").tobytes())
+            line = {"step": step, "examples": sum(map(len, rows)), "sha256": digest.hexdigest()}
+            self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
     def close(self) -> None:

@@ -26,20 +26,25 @@ class Recent:
     def restart_clock(self) -> None:
         self._began, self._waited_before = time.perf_counter(), self._batches.waited
 
-    def add(self, scalars: Mapping[str, jax.Array]) -> None:
-        self._pending.append(scalars)
-        self._step += 1
+    def add(self, scalars: Mapping[str, jax.Array], *, steps: range) -> None:
+        """What the train step gave for `steps`."""
+        self._pending.append((scalars, len(steps)))
 
     def wait(self) -> None:
         """Waits for the steps on their way. Raises NonFiniteError for the first bad one."""
-        found = jax.device_get(self._pending)
+        found = [s for scalars in jax.device_get(self._pending) for s in self._by_step(*scalars)]
         self._seconds += time.perf_counter() - self._began
         self._waited += self._batches.waited - self._waited_before
         self.restart_clock()
-        first = self._step - len(found)
-        check_finite(self._setup, found, first_step=first, workdir=self._workdir)
+        check_finite(self._setup, found, first_step=self._step, workdir=self._workdir)
+        self._step += len(found)
         self._done += found
         self._pending = []
+
+    def _by_step(self, scalars: dict[str, Any], num_steps: int) -> list[dict[str, Any]]:
+        if self._setup.config[""]["steps_per_dispatch"] == 1:
+            return [scalars]
+        return [{name: x[i] for name, x in scalars.items()} for i in range(num_steps)]
 
     def measure(self) -> dict[str, float]:
         """The scalars of the last step; and since the last call, per second, what the task counts

@@ -30,8 +30,8 @@ PACKAGES = (
 # it holds, and a run with a checkpoint does not look where it once started from.
 HARMLESS = (
     "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
-    "batch.accumulate", "batch.device_memory_gib", "data.", "init.resume_from", "verify.",
-    "watchdog.",
+    "steps_per_dispatch", "batch.accumulate", "batch.device_memory_gib", "data.",
+    "init.resume_from", "verify.", "watchdog.",
 )  # fmt: skip
 
 

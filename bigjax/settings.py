@@ -24,6 +24,9 @@ class Run:
     seed: of the initial parameters, the order of the data, and dropout.
     mesh: devices by axis, "data=-1" or "data=2,fsdp=4"; see sharding.py.
     ema_decay: of the exponential moving average of parameters that is evaluated; None: no average.
+    steps_per_dispatch: how many updates the devices are given at once, where nothing is to be
+      logged, evaluated or saved in between; more make a run of small updates faster, and a signal
+      wait for their end. Changes no number beyond rounding, and how a run is cut changes no bit.
     """
 
     task: str
@@ -33,6 +36,7 @@ class Run:
     seed: int = 0
     mesh: str = "data=-1"
     ema_decay: float | None = None
+    steps_per_dispatch: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "num_steps": (1, math.inf),
     "seed": (0, 2**32 - 1),
     "ema_decay": (0, 1),
+    "steps_per_dispatch": (1, 4096),
     "batch.accumulate": (1, math.inf),
     "batch.device_memory_gib": (1e-3, math.inf),
     "model.num_layers": (1, math.inf),

@@ -29,7 +29,7 @@ class Setup(NamedTuple):
     num_rows: rows of a training batch as it lies on the mesh, empty ones included.
     num_microbatches: in how many parts an update is computed.
     flops: floating-point operations of one update.
-    train_step: compiled (state, batch) -> (state, scalars); the state is donated.
+    train_step: compiled (state, what `put` makes) -> (state, scalars); the state is donated.
     eval_step: jitted (variables, batch) -> (sums, outputs).
     """
 
@@ -44,6 +44,15 @@ class Setup(NamedTuple):
     flops: int
     train_step: Any
     eval_step: Callable[..., Any]
+
+    def put(self, steps: range) -> Any:
+        """What `train_step` takes for `steps`, on the mesh: a batch, or where several updates are
+        dispatched at once, as many batches as these are at most, and how many there are."""
+        place = {"mesh": self.mesh, "num_rows": self.num_rows}
+        most = self.config[""]["steps_per_dispatch"]
+        if most == 1:
+            return sharding.put_batch(self.task.train, step=steps.start, **place)
+        return sharding.put_batches(self.task.train, steps=steps, most=most, **place)
 
 
 def build(config: Config) -> Setup:
@@ -80,19 +89,11 @@ def build(config: Config) -> Setup:
         params, schedule=schedule, depths=task.layer_depths(params), **config["optim"]
     )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
-    accumulate = config["batch"]["accumulate"]
     compile_step = functools.partial(_compile, config, task, optimizer, state, mesh=mesh)
-    made = compile_step(1 if accumulate == "auto" else accumulate)
-    if accumulate == "auto":
-        limit = memory.of_device(config["batch"]["device_memory_gib"])
-        while not memory.fits(made.compiled, limit=limit):
-            if made.num_microbatches >= task.train.batch_rows:
-                raise UserError(
-                    f"batch.accumulate=auto: an update takes {memory.peak(made.compiled):,} bytes "
-                    f"of a device's {limit:,} even one row at a time; split the model over more "
-                    "devices with mesh=fsdp=N, use model.remat, or make rows shorter"
-                )
-            made = compile_step(2 * made.num_microbatches)
+    if config["batch"]["accumulate"] == "auto":
+        made = _fitting(config, compile_step, batch_rows=task.train.batch_rows)
+    else:
+        made = compile_step(config["batch"]["accumulate"])
     return Setup(
         config=config,
         task=task,
@@ -104,7 +105,9 @@ def build(config: Config) -> Setup:
         num_microbatches=made.num_microbatches,
         flops=made.flops,
         train_step=made.compiled,
-        eval_step=jax.jit(task.predict, out_shardings=sharding.replicated(mesh)),
+        eval_step=jax.jit(
+            sharding.on_mesh(task.predict, mesh), out_shardings=sharding.replicated(mesh)
+        ),
     )
 
 
@@ -159,6 +162,21 @@ class _Step(NamedTuple):
     num_microbatches: int
 
 
+def _fitting(config: Config, compile_step: Callable[[int], _Step], *, batch_rows: int) -> _Step:
+    """The update in as few parts as fit into a device; UserError where none do."""
+    limit = memory.of_device(config["batch"]["device_memory_gib"])
+    made = compile_step(1)
+    while not memory.fits(made.compiled, limit=limit):
+        if made.num_microbatches >= batch_rows:
+            raise UserError(
+                f"batch.accumulate=auto: an update takes {memory.peak(made.compiled):,} bytes of a "
+                f"device's {limit:,} even one row at a time; split the model over more devices "
+                "with mesh=fsdp=N, use model.remat, or make rows shorter"
+            )
+        made = compile_step(2 * made.num_microbatches)
+    return made
+
+
 def _compile(
     config: Config,
     task: Task,
@@ -175,12 +193,18 @@ def _compile(
         num_microbatches=num_microbatches,
         ema_decay=config[""]["ema_decay"],
     )
+    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=num_microbatches)
+    batch = _batch_shapes(task.train, mesh=mesh, num_rows=num_rows)
+    most = config[""]["steps_per_dispatch"]
+    if most > 1:
+        function, batch = step.several(function, most=most), _several_shapes(batch, mesh, most)
     shardings = jax.tree.map(lambda x: x.sharding, state)
     jitted = jax.jit(
-        function, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh))
+        sharding.on_mesh(function, mesh),
+        donate_argnums=0,
+        out_shardings=(shardings, sharding.replicated(mesh)),
     )
-    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=num_microbatches)
-    traced = jitted.trace(state, _batch_shapes(task.train, mesh=mesh, num_rows=num_rows))
+    traced = jitted.trace(state, batch)
     flops = count_flops(traced.jaxpr)
     return _Step(traced.lower().compile(), flops, num_rows, num_microbatches)
 
@@ -191,6 +215,14 @@ def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape[1:]), x.dtype, sharding=rows), one
     )
+
+
+def _several_shapes(batch: Any, mesh: Mesh, most: int) -> tuple[Any, jax.ShapeDtypeStruct]:
+    rows = sharding.batches_sharding(mesh)
+    batches = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((most, *x.shape), x.dtype, sharding=rows), batch
+    )
+    return batches, jax.ShapeDtypeStruct((), np.int32, sharding=sharding.replicated(mesh))
 
 
 def _use_compilation_cache() -> None:

@@ -3,13 +3,16 @@
 jit over global arrays does the rest: no code outside this file knows how many devices there are.
 """
 
+import functools
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -47,12 +50,25 @@ def make_mesh(spec: str) -> Mesh:
         )
     for name in free:
         sizes[name] = num_devices // fixed
-    devices = np.array(jax.devices()).reshape(tuple(sizes.values()))
-    return Mesh(devices, AXES)
+    return Mesh(_arranged(tuple(sizes.values())), AXES)
+
+
+def _arranged(shape: tuple[int, ...]) -> np.ndarray:
+    """All devices, those next to each other on a TPU's torus next to each other on the mesh; slices
+    of a TPU, which only a network joins, along its first axis."""
+    devices = jax.devices()
+    if len({getattr(device, "slice_index", 0) for device in devices}) > 1:
+        return np.array(devices).reshape(shape)
+    return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def batches_sharding(mesh: Mesh) -> NamedSharding:
+    """Of several batches on top of each other."""
+    return NamedSharding(mesh, P(None, BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -67,20 +83,58 @@ def padded_rows(dataset: Dataset, *, mesh: Mesh, num_microbatches: int = 1) -> i
 
 def put_batch(dataset: Dataset, *, step: int, mesh: Mesh, num_rows: int) -> dict[str, jax.Array]:
     """Global batch `step` on the mesh, padded to `num_rows`; each process makes only its rows."""
-    sharding = batch_sharding(mesh)
-    places = sharding.addressable_devices_indices_map((num_rows,)).values()
-    begin = min(place[0].start or 0 for place in places)
-    end = max(num_rows if place[0].stop is None else place[0].stop for place in places)
-    batch = global_batch(dataset, step=step, rows=np.arange(begin, end))
-
-    def put(local: np.ndarray) -> jax.Array:
-        def rows(index: tuple[slice, ...]) -> np.ndarray:
-            start, stop, _ = index[0].indices(num_rows)
-            return local[start - begin : stop - begin]
-
-        return jax.make_array_from_callback((num_rows, *local.shape[1:]), sharding, rows)
-
+    rows = rows_of_this_process(mesh, num_rows=num_rows)
+    batch = global_batch(dataset, step=step, rows=rows)
+    put = lambda local: _put(local, rows=rows, num_rows=num_rows, to=batch_sharding(mesh))  # noqa: E731
     return jax.tree.map(put, batch)
+
+
+def put_batches(
+    dataset: Dataset, *, steps: range, most: int, mesh: Mesh, num_rows: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Global batches `steps` on the mesh, (most, num_rows, ...), zeros past the last; and how many
+    there are, int32."""
+    rows = rows_of_this_process(mesh, num_rows=num_rows)
+    made = [global_batch(dataset, step=step, rows=rows) for step in steps]
+    to = batches_sharding(mesh)
+
+    def put(*locals_: np.ndarray) -> jax.Array:
+        local = np.zeros((most, *locals_[0].shape), locals_[0].dtype)
+        local[: len(locals_)] = locals_
+        return _put(local, rows=rows, num_rows=num_rows, to=to)
+
+    num = jax.make_array_from_callback((), replicated(mesh), lambda _: np.int32(len(steps)))
+    return jax.tree.map(put, *made), num
+
+
+def on_mesh(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """`function`, to be jitted, with a mesh that its layers can see while it is traced."""
+
+    @functools.wraps(function)
+    def traced(*args: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args)
+
+    return traced
+
+
+def rows_of_this_process(mesh: Mesh, *, num_rows: int) -> np.ndarray:
+    """Which rows of a batch the devices of this process hold, in order; need not be neighbours."""
+    places = batch_sharding(mesh).addressable_devices_indices_map((num_rows,)).values()
+    return np.unique(np.concatenate([np.arange(num_rows)[place[0]] for place in places]))
+
+
+def _put(local: np.ndarray, *, rows: np.ndarray, num_rows: int, to: NamedSharding) -> jax.Array:
+    """The global array of which `local` is what `rows` hold, those of this process; rows are the
+    dimension that `to` splits."""
+    axis = len(to.spec) - 1
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        start, stop = np.searchsorted(rows, index[axis].indices(num_rows)[:2])
+        return local[(slice(None),) * axis + (slice(start, stop),)]
+
+    shape = (*local.shape[:axis], num_rows, *local.shape[axis + 1 :])
+    return jax.make_array_from_callback(shape, to, part)
 
 
 def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:

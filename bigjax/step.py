@@ -94,6 +94,29 @@ def make_train_step(
     return train_step
 
 
+def several(train_step: Callable[..., Any], *, most: int) -> Callable[..., Any]:
+    """Up to `most` updates in one call: (state, (batches, num)) -> (state, scalars), with arrays
+    (most, ...), those of scalars zero past `num`.
+
+    A loop of as many turns as `num` says, and not a scan: one compiled body serves every number of
+    updates, so how a run is cut into calls changes no bit of it.
+    """
+
+    def updates(state: TrainState, given: tuple[Any, jax.Array]) -> tuple[TrainState, Any]:
+        batches, num = given
+
+        def update(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+            state, scalars = carry
+            state, found = train_step(state, jax.tree.map(lambda x: x[i], batches))
+            return state, jax.tree.map(lambda to, one: to.at[i].set(one), scalars, found)
+
+        _, shapes = jax.eval_shape(train_step, state, jax.tree.map(lambda x: x[0], batches))
+        zeros = jax.tree.map(lambda s: jnp.zeros((most, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(0, num, update, (state, zeros))
+
+    return updates
+
+
 def mean_gradients(
     loss: Callable[..., Any],
     state: TrainState,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from bigjax import distributed, report, run_folder, sharding
-from bigjax.cadence import cadence_of, is_due, is_long_ago
+from bigjax import distributed, report, run_folder
+from bigjax.cadence import cadence_of, is_due, is_long_ago, spans
 from bigjax.checkpoint import Checkpoints, Facts
 from bigjax.config import Config
 from bigjax.data.pipeline import Prefetch
@@ -105,21 +105,19 @@ def score_run(
 
 def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
-    take batch `step`, update and log. `state.step` is the number of the next batch."""
+    take batch `step` (or several), update and log. `state.step` is the number of the next batch."""
     setup, workdir, checkpoints, stop, writer, ledger, progress = session
-    config, task, mesh = setup.config, setup.task, setup.mesh
+    config, task = setup.config, setup.task
     (state, facts, restored), total = start, setup.total_steps
     every, first = cadence_of(setup), int(state.step)
-    batches = Prefetch(
-        lambda step: sharding.put_batch(task.train, step=step, mesh=mesh, num_rows=setup.num_rows),
-        start=first,
-        stop=total,
-    )
-    batch_of = iter(batches)
+    at_once = spans(every, first=first, total=total, most=config[""]["steps_per_dispatch"])
+    batches = Prefetch(lambda steps: (steps, setup.put(steps)), at_once)
+    batches_of = iter(batches)
     recent = Recent(setup, batches, workdir=workdir, step=first)
     saved_at = time.monotonic()
     try:
-        for step in range(first, total + 1):
+        step = first
+        while True:
             stop.check(step)
             progress(step)
             last = step == total
@@ -142,15 +140,16 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
                 recent.restart_clock()
             if last or _out_of_patience(config, facts):
                 break
+            steps, batch = next(batches_of)
             if ledger is not None:
-                ledger.add(step)
-            batch = next(batch_of)
+                ledger.add(steps)
             state, scalars = setup.train_step(state, batch)
-            recent.add(scalars)
-            writer.advance(step + 1)
-            if is_due(every.log, step + 1) or step + 1 == total:
+            recent.add(scalars, steps=steps)
+            step = steps.stop
+            writer.advance(step)
+            if is_due(every.log, step) or step == total:
                 writer.write_scalars(
-                    step + 1, {f"train/{name}": value for name, value in recent.measure().items()}
+                    step, {f"train/{name}": value for name, value in recent.measure().items()}
                 )
     except Stopped:
         recent.wait()
@@ -159,7 +158,7 @@ def _loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
         checkpoints.wait()
         raise stop.stopped(step) from None
     finally:
-        batch_of.close()
+        batches_of.close()
     return state, facts
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigjax.flops import count_flops
 from bigjax.models import bert, huggingface, ops
 from bigjax.trees import leaf_names, map_named
 
@@ -199,6 +200,20 @@ def test_scan_and_remat_change_neither_outputs_nor_gradients(params, plain, rema
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=TOLERANCE * largest), gradient, expected
     )
+
+
+def test_full_computes_all_products_again_and_dots_those_of_attention_alone(params):
+    """A layer has six kernels, and attention multiplies twice."""
+
+    def flops(remat: str) -> int:
+        loss = lambda params: encode(params, pack(sentences()), remat=remat).sum()  # noqa: E731
+        return count_flops(jax.make_jaxpr(jax.grad(loss))(params))
+
+    tokens, hidden, mlp = 3 * ROW_LENGTH, 16, 32
+    attention = 2 * 2 * tokens * ROW_LENGTH * hidden
+    kernels = 2 * tokens * (4 * hidden * hidden + 2 * hidden * mlp)
+    assert flops("dots") - flops("none") == 2 * attention
+    assert flops("full") - flops("none") == 2 * (attention + kernels)
 
 
 def test_bfloat16_is_near_float32(params, plain):

@@ -266,10 +266,7 @@ def updates(run: setup.Setup, *, num_steps: int):
     state, _ = start.new_state(run)
     losses = []
     for number in range(num_steps):
-        batch = sharding.put_batch(
-            run.task.train, step=number, mesh=run.mesh, num_rows=run.num_rows
-        )
-        state, scalars = run.train_step(state, batch)
+        state, scalars = run.train_step(state, run.put(range(number, number + 1)))
         losses.append(float(scalars["loss"]))
     return state, losses
 

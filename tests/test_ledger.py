@@ -35,7 +35,7 @@ def packed(numbers: np.ndarray) -> list[np.ndarray]:
 def write(path: Path, *, steps, examples=packed, resume_at: int = 0) -> list[dict]:
     ledger = Ledger(str(path), dataset(examples), resume_at=resume_at)
     for step in steps:
-        ledger.add(step)
+        ledger.add(range(step, step + 1))
     ledger.close()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -86,6 +86,6 @@ def test_a_resumed_run_leaves_the_file_of_one_that_was_not_stopped(tmp_path, res
 def test_a_line_is_in_the_file_as_soon_as_its_step_begins(tmp_path):
     path = tmp_path / "batches.jsonl"
     ledger = Ledger(str(path), dataset(packed), resume_at=0)
-    ledger.add(0)
+    ledger.add(range(1))
     assert len(path.read_text().splitlines()) == 1
     ledger.close()

@@ -163,14 +163,14 @@ def test_prefetched_things_come_in_order_however_long_each_takes():
         time.sleep(0.01 * (step % 3 == 0))
         return step * step
 
-    assert list(pipeline.Prefetch(make, start=3, stop=20)) == [s * s for s in range(3, 20)]
-    assert list(pipeline.Prefetch(make, start=5, stop=5)) == []
-    assert list(pipeline.Prefetch(make, start=0, stop=1, depth=8)) == [0]
+    assert list(pipeline.Prefetch(make, range(3, 20))) == [s * s for s in range(3, 20)]
+    assert list(pipeline.Prefetch(make, range(5, 5))) == []
+    assert list(pipeline.Prefetch(make, range(1), depth=8)) == [0]
 
 
 def test_no_more_than_its_depth_is_prepared_ahead():
     made = []
-    batches = iter(pipeline.Prefetch(lambda step: made.append(step), start=0, stop=100, depth=3))
+    batches = iter(pipeline.Prefetch(lambda step: made.append(step), range(100), depth=3))
     for taken in range(1, 6):
         next(batches)
         time.sleep(0.02)
@@ -188,16 +188,16 @@ def test_one_thread_makes_one_thing_at_a_time():
         busy.release()
         return step
 
-    assert list(pipeline.Prefetch(make, start=0, stop=20)) == list(range(20))
+    assert list(pipeline.Prefetch(make, range(20))) == list(range(20))
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
 
 def test_time_spent_waiting_is_counted_and_time_spent_computing_is_not():
-    slow_input = pipeline.Prefetch(lambda _: time.sleep(0.05), start=0, stop=4)
+    slow_input = pipeline.Prefetch(lambda _: time.sleep(0.05), range(4))
     assert len(list(slow_input)) == 4
     assert slow_input.waited > 0.15
-    slow_loop = pipeline.Prefetch(lambda step: step, start=0, stop=4)
+    slow_loop = pipeline.Prefetch(lambda step: step, range(4))
     for _ in slow_loop:
         time.sleep(0.05)
     assert slow_loop.waited < slow_input.waited
@@ -212,7 +212,7 @@ def test_an_exception_in_the_thread_reaches_the_loop_at_its_own_step(error):
 
     taken = []
     with pytest.raises(type(error)) as found:
-        for batch in pipeline.Prefetch(make, start=0, stop=10):
+        for batch in pipeline.Prefetch(make, range(10)):
             taken.append(batch)
     assert found.value is error
     assert taken == [0, 1, 2, 3]
@@ -223,7 +223,7 @@ def test_a_loop_that_ends_early_leaves_no_thread_behind():
         return [t for t in threading.enumerate() if t.name.startswith("input") and t not in before]
 
     before = set(threading.enumerate())
-    batches = iter(pipeline.Prefetch(lambda step: step, start=0, stop=10**9))
+    batches = iter(pipeline.Prefetch(lambda step: step, range(10**9)))
     assert [next(batches) for _ in range(3)] == [0, 1, 2]
     assert len(input_threads()) == 1
     batches.close()
@@ -242,7 +242,7 @@ def test_what_is_planned_but_not_begun_when_the_loop_ends_is_never_made():
         assert step == 0 or may_go_on.wait(timeout=5)
         return step
 
-    batches = iter(pipeline.Prefetch(make, start=0, stop=100))
+    batches = iter(pipeline.Prefetch(make, range(100)))
     assert next(batches) == 0
     batches.close()
     may_go_on.set()

@@ -1,28 +1,19 @@
-"""Where rows and parameters lie on eight devices, and that it changes no loss."""
-
-import functools
-from typing import Any, NamedTuple
+"""Where rows and parameters lie on eight devices. What follows for a run is in `test_mesh.py`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from bigjax import config as configs
-from bigjax import optim, settings, setup, sharding, start
+from bigjax import optim, sharding
 from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError
 from bigjax.models import bert
-from bigjax.state import TrainState
 from bigjax.task import Dataset
 
-TOLERANCE = 1e-5
 MESHES = ("data=8", "fsdp=8", "data=2,fsdp=2,tensor=2")
-NUM_STEPS = 4
 
 
 # --- the mesh -------------------------------------------------------------------------------------
@@ -188,125 +179,3 @@ def test_every_optimizers_state_fits_its_shardings(name):
     for leaf, place in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
         split = 8 if leaf.shape == (256, 128) else 1
         assert np.prod(place.shard_shape(leaf.shape)) * split == np.prod(leaf.shape)
-
-
-# --- a run ----------------------------------------------------------------------------------------
-
-
-TAGGER = {
-    "num_epochs": "none",
-    "num_steps": str(NUM_STEPS),
-    "text.vocab_size": "200",
-    "text.row_length": "24",
-    "model.num_layers": "1",
-    "model.hidden_size": "16",
-    "model.num_heads": "2",
-    "model.mlp_size": "32",
-    "model.dropout": "0.2",
-    "model.attention_dropout": "0.2",
-    "data.num_train": "40",
-    "data.num_dev": "4",
-    "data.num_test": "4",
-    "batch.examples": "none",
-    "batch.rows": "11",
-    "schedule.warmup_fraction": "none",
-}
-
-
-def one_device(spec: str) -> Mesh:  # noqa: ARG001
-    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
-
-
-def load(overrides: dict[str, str]) -> configs.Config:
-    file = f"{ROOT}/configs/bert_ner.py:scratch"
-    return configs.load(file, overrides=TAGGER | overrides, schema=settings.schema)
-
-
-class Run(NamedTuple):
-    """A few updates: the parameters before them, the state after them, the loss of each."""
-
-    setup: setup.Setup
-    begin: Any
-    losses: list[float]
-    state: TrainState
-
-
-@functools.cache
-def run_on(spec: str) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        if spec == "one device":
-            patch.setattr(sharding, "make_mesh", one_device)
-            spec = "data=-1"
-        built = setup.build(load({"mesh": spec}))
-    state, _ = start.new_state(built)
-    begin, losses = jax.tree.map(np.array, jax.device_get(state.params)), []
-    for step in range(NUM_STEPS):
-        batch = sharding.put_batch(
-            built.task.train, step=step, mesh=built.mesh, num_rows=built.num_rows
-        )
-        state, scalars = built.train_step(state, batch)
-        losses.append(float(scalars["loss"]))
-    return Run(built, begin, losses, state)
-
-
-@pytest.mark.parametrize("spec", MESHES)
-def test_losses_are_those_of_one_device(spec):
-    expected = run_on("one device").losses
-    assert expected[-1] < expected[0] - 100 * TOLERANCE
-    np.testing.assert_allclose(run_on(spec).losses, expected, rtol=TOLERANCE)
-
-
-def bytes_on_a_device(tree) -> int:
-    """Of the arrays themselves, on the first device."""
-    return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
-
-
-def bytes_by_hand(params, *, fsdp: int, tensor: int) -> int:
-    """Kernels of the encoder and biases of query, key, value and up are split by tensor; everything
-    is split by fsdp along a dimension that is not, if one divides."""
-    total = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        names = [key.key for key in path]
-        sizes = list(leaf.shape)
-        split = 1
-        if names[0] == "encoder" and tensor > 1:
-            first = names[-2] in ("query", "key", "value", "up")
-            if names[-1] == "kernel":
-                split *= tensor
-                sizes.pop(-1 if first else 0)
-            elif names[-1] == "bias" and first:
-                split *= tensor
-                sizes.pop()
-        if any(size % fsdp == 0 for size in sizes):
-            split *= fsdp
-        total += leaf.size * leaf.dtype.itemsize // split
-    return total
-
-
-@pytest.mark.parametrize(
-    ("spec", "fsdp", "tensor"), [("data=8", 1, 1), ("fsdp=8", 8, 1), (MESHES[2], 2, 2)]
-)
-def test_each_device_holds_its_part_of_the_state_and_no_more(spec, fsdp, tensor):
-    built, state = run_on(spec).setup, run_on(spec).state
-    expected = bytes_by_hand(state.params, fsdp=fsdp, tensor=tensor)
-    assert bytes_on_a_device(state.params) == expected
-    adam = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
-    assert bytes_on_a_device(adam) == 2 * expected
-    planned = jax.tree.map(lambda x: x.sharding, built.state)
-    assert jax.tree.map(lambda x: x.sharding, state) == planned
-
-
-def test_fully_sharded_data_parallel_on_eight_devices_needs_an_eighth_of_the_memory():
-    whole, split = (bytes_on_a_device(run_on(spec).state) for spec in ("data=8", "fsdp=8"))
-    assert split * 8 == pytest.approx(whole, rel=0.05)
-
-
-def test_a_model_that_does_not_divide_is_an_error_before_anything_is_built():
-    with pytest.raises(UserError, match="dimension 12 does not divide by mesh axis tensor=8"):
-        setup.build(load({"mesh": "tensor=8", "model.hidden_size": "12"}))
-
-
-@pytest.mark.parametrize("spec", MESHES)
-def test_initial_parameters_are_bitwise_those_of_one_device(spec):
-    expected = run_on("one device").begin
-    jax.tree.map(np.testing.assert_array_equal, run_on(spec).begin, expected)

@@ -239,3 +239,38 @@ def test_an_update_is_traced_once(tagger):
     counting = tagger._replace(loss=lambda *args: traced.append(1) or tagger.loss(*args))
     train_three_steps(counting)
     assert len(traced) == 1
+
+
+# --- several updates at once ----------------------------------------------------------------------
+
+
+def train_in_calls(tagger, *, sizes: list[int], most: int = 4):
+    """The losses of seven updates that are cut into calls of these sizes, and the last state."""
+    assert sum(sizes) == 7
+    state, update = make(tagger, momentum=0.9, learning_rate=0.5)
+    updates = jax.jit(step.several(update, most=most))
+    batches = [global_batch(tagger.train, step=i, rows=np.arange(NUM_ROWS)) for i in range(7)]
+    losses, done = [], 0
+    for size in sizes:
+        few = batches[done : done + size]
+        padded = [*few, *[jax.tree.map(np.zeros_like, few[0])] * (most - size)]
+        given = jax.tree.map(lambda *rows: np.stack(rows), *padded)
+        state, scalars = updates(state, (given, jnp.int32(size)))
+        assert not np.asarray(scalars["loss"][size:]).any()
+        losses += scalars["loss"][:size].tolist()
+        done += size
+    return losses, state
+
+
+@pytest.mark.parametrize("sizes", [[1] * 7, [3, 4], [4, 2, 1]])
+def test_how_updates_are_cut_into_calls_changes_no_bit(tagger, sizes):
+    losses, state = train_in_calls(tagger, sizes=sizes)
+    expected_losses, expected = train_in_calls(tagger, sizes=[4, 3])
+    assert losses == expected_losses
+    assert_trees_equal(state, expected)
+
+
+def test_several_updates_at_once_are_the_updates_one_by_one(tagger, reference):
+    losses, state = train_in_calls(tagger, sizes=[4, 3])
+    np.testing.assert_allclose(losses[:3], reference[0], rtol=TOLERANCE)
+    assert int(state.step) == 7

@@ -327,6 +327,37 @@ def test_a_run_of_one_device_goes_on_with_eight(finished, tmp_path):
     assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
 
 
+# --- several updates at once ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_several_updates_at_once_give_the_same_run_and_go_on_bitwise_from_any_step(
+    finished, tmp_path, monkeypatch
+):
+    """Logged every 4 steps, evaluated every 8, saved every 5: the calls are of 1 to 4 updates."""
+    several = load({"steps_per_dispatch": "7"})
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    scores = train.train(several, workdir=str(straight))
+    assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
+    for found, expected in zip(metrics_of(straight), metrics_of(finished.workdir), strict=True):
+        assert found == pytest.approx(expected, rel=TOLERANCE)
+
+    def interrupt_at_16(number, state, train_step, batch):
+        if number == 16:
+            raise KeyboardInterrupt
+        return train_step(state, batch)
+
+    with monkeypatch.context() as patch:
+        change_train_step(patch, interrupt_at_16)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(
+                load({"steps_per_dispatch": "7", "log.every_steps": "3"}), workdir=str(stopped)
+            )
+    assert train.train(several, workdir=str(stopped)) == scores
+    states = [finished.restore(NUM_STEPS, workdir=workdir)[0] for workdir in (straight, stopped)]
+    assert_bitwise_equal(*states)
+
+
 # --- stopping -------------------------------------------------------------------------------------
 
 
@@ -517,6 +548,9 @@ def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_pat
     assert "optim.b1 0.9 (default)" in lines
     assert any(line.startswith("train: size 300 sentences, ") for line in lines)
     assert any(line.startswith("steps 24, ") for line in lines)
-    assert any(line.startswith("state 0.3 MiB") for line in lines)
+    assert "state 0.3 MiB: parameters 0.1 MiB, optimizer 0.2 MiB" in lines
+    assert any(line.startswith("batch ") and line.endswith(" KiB") for line in lines)
     assert any(line.startswith("peak of an update ") and line.endswith("MiB") for line in lines)
+    (gradient,) = (line for line in lines if line.startswith("all-reduce "))
+    assert gradient.endswith(" times, 0.1 MiB in all")
     assert not list(tmp_path.iterdir())

@@ -5,8 +5,9 @@ What a row holds belongs to the task; where rows go belongs to `sharding.py`.
 
 import concurrent.futures
 import functools
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,14 @@ def global_batch(dataset: Dataset, *, step: int, rows: np.ndarray) -> Batch:
 
 
 class Prefetch:
-    """Calls `make(step)` for step = start, start + 1, ... in a thread, a few steps ahead.
+    """Calls `make(item)` for each of `items` in a thread, a few items ahead.
 
     Order and content do not depend on timing. `waited` is the seconds spent waiting for input.
     """
 
-    def __init__(self, make: Callable[[int], Any], *, start: int, stop: int, depth: int = 3):
-        self._make, self._stop = make, stop
+    def __init__(self, make: Callable[[Any], Any], items: Iterable[Any], *, depth: int = 3):
+        self._make, self._items = make, iter(items)
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="input")
-        self._next = start
         self._depth = depth
         self._pending: list[concurrent.futures.Future[Any]] = []
         self.waited = 0.0
@@ -95,9 +95,8 @@ class Prefetch:
     def __iter__(self) -> Iterator[Any]:
         try:
             while True:
-                while len(self._pending) < self._depth and self._next < self._stop:
-                    self._pending.append(self._pool.submit(self._make, self._next))
-                    self._next += 1
+                for item in itertools.islice(self._items, self._depth - len(self._pending)):
+                    self._pending.append(self._pool.submit(self._make, item))
                 if not self._pending:
                     return
                 begin = time.perf_counter()

@@ -131,23 +131,24 @@ class Layer(nn.Module):
         self, x_BLD: jax.Array, index: jax.Array, same_BLL: jax.Array, dropout: ops.Dropout
     ) -> tuple[jax.Array, None]:
         sizes, compute = self.sizes, self.compute
-        dense = functools.partial(ops.Dense, dtype=compute.dtype)
+        split = functools.partial(ops.Dense, dtype=compute.dtype, axes=(None, "tensor"))
+        join = functools.partial(ops.Dense, dtype=compute.dtype, axes=("tensor", None))
         num_heads = sizes.num_heads
         drop = dropout.at(index)
 
         q_BLHK, k_BLHK, v_BLHK = (
-            _split_heads(dense(sizes.hidden_size, name=name)(x_BLD), num_heads=num_heads)
+            _split_heads(split(sizes.hidden_size, name=name)(x_BLD), num_heads=num_heads)
             for name in ("query", "key", "value")
         )
         y_BLHK = _attention(q_BLHK, k_BLHK, v_BLHK, same_BLL, drop, compute.attention_dropout)
-        y_BLD = dense(sizes.hidden_size, name="out")(y_BLHK.reshape(x_BLD.shape))
+        y_BLD = join(sizes.hidden_size, name="out")(y_BLHK.reshape(x_BLD.shape))
         x_BLD = _norm(sizes, name="attention_norm")(
             x_BLD + drop.site(1)(y_BLD, rate=compute.dropout)
         )
-        y_BLF = ACTIVATIONS[sizes.activation](dense(sizes.mlp_size, name="up")(x_BLD))
-        y_BLD = dense(sizes.hidden_size, name="down")(y_BLF)
+        y_BLF = ACTIVATIONS[sizes.activation](split(sizes.mlp_size, name="up")(x_BLD))
+        y_BLD = join(sizes.hidden_size, name="down")(y_BLF)
         x_BLD = _norm(sizes, name="mlp_norm")(x_BLD + drop.site(2)(y_BLD, rate=compute.dropout))
-        return x_BLD, None
+        return ops.split_rows(x_BLD), None
 
 
 def layer_depths(params: Any, *, num_layers: int) -> Any:
@@ -186,5 +187,5 @@ def _norm(sizes: Sizes, *, name: str) -> ops.LayerNorm:
 def _with_remat(layer: type[nn.Module], *, policy: str) -> Any:
     if policy == "none":
         return layer
-    policies = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+    policies = {"dots": jax.checkpoint_policies.save_only_these_names(ops.PRODUCT), "full": None}
     return nn.remat(layer, policy=policies[policy], prevent_cse=False)

@@ -24,8 +24,8 @@ Network = Callable[..., nn.Module]  # (num_classes=) -> module
 
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He et al. 2015
 GLOROT = nn.initializers.glorot_uniform()
-# Output channels of convolutions and dense layers are split where their number divides.
-SHARDING_RULES = ((r".*kernel", ("tensor?",)), (r".*", ()))
+# Output channels of convolutions are split where their number divides.
+SHARDING_RULES = ((r".*(dense|head)/.*", ()), (r".*/kernel", ("tensor?",)), (r".*", ()))
 
 
 class Conv(nn.Module):
@@ -50,9 +50,10 @@ class Conv(nn.Module):
             )
         shape = (self.size, self.size, x_BHWC.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        return ops.conv(
+        y_BHWC = ops.conv(
             x_BHWC, kernel, strides=self.strides, padding=self.padding, dtype=self.dtype
         )
+        return ops.split_rows(y_BHWC)
 
 
 class Bias(nn.Module):

@@ -13,20 +13,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
+
+PRODUCT = "product"  # what a policy of rematerialization knows the results of `Dense` by
 
 
 class Dense(nn.Module):
-    """y = x @ kernel + bias with float32 parameters and `dtype` operands in the product."""
+    """y = x @ kernel + bias with float32 parameters and `dtype` operands in the product.
+
+    axes: the mesh axes of the kernel's dimensions, D and F.
+    """
 
     features: int
     dtype: str = "float32"
+    axes: "Axes" = (None, None)
     kernel_init: Any = nn.initializers.truncated_normal(0.02)
 
     @nn.compact
     def __call__(self, x_ND: jax.Array) -> jax.Array:
         kernel_DF = self.param("kernel", self.kernel_init, (x_ND.shape[-1], self.features))
         bias_F = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        y_NF = matmul(x_ND.reshape(-1, x_ND.shape[-1]), kernel_DF, self.dtype) + bias_F[None]
+        y_NF = matmul(x_ND.reshape(-1, x_ND.shape[-1]), kernel_DF, self.dtype, self.axes)
+        y_NF = checkpoint_name(y_NF, PRODUCT)
+        y_NF += at_use(bias_F, self.axes[1])[None]
         return y_NF.reshape(*x_ND.shape[:-1], self.features)
 
 
@@ -67,26 +77,31 @@ class Embed(nn.Module):
     def __call__(self, ids: jax.Array) -> jax.Array:
         init = nn.initializers.truncated_normal(self.init_std)
         table = self.param("embedding", init, (self.num_embeddings, self.features))
-        return jnp.take(table, ids, axis=0, mode="clip")
+        return split_rows(jnp.take(at_use(table), ids, axis=0, mode="clip"))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def matmul(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str) -> jax.Array:
+Axes = tuple[str | None, str | None]  # the mesh axes that split the dimensions of a matrix
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def matmul(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str, axes: Axes) -> jax.Array:
     """x @ kernel with operands in `dtype`, accumulated and returned in float32, in both directions.
 
-    The derivative is written out for two reasons: the automatic one multiplies a float32 cotangent
-    by a bfloat16 operand, a pair for which no backend has a fast path; and it makes the kernel's
-    gradient transposed, which costs a copy of it.
+    The derivative is written out for three reasons: the automatic one multiplies a float32
+    cotangent by a bfloat16 operand, a pair for which no backend has a fast path; it makes the
+    kernel's gradient transposed, which costs a copy of it; and it would keep a fully sharded kernel
+    gathered from the forward to the backward pass.
     """
-    return _dot(x_ND, kernel_DF, dtype=dtype, contract=(1, 0))
+    return _dot(x_ND, at_use(kernel_DF.astype(dtype), *axes), dtype=dtype, contract=(1, 0))
 
 
-def _forward(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str) -> tuple[jax.Array, Any]:
-    return matmul(x_ND, kernel_DF, dtype), (x_ND.astype(dtype), kernel_DF)
+def _forward(x_ND: jax.Array, kernel_DF: jax.Array, dtype: str, axes: Axes) -> tuple[Any, Any]:
+    return matmul(x_ND, kernel_DF, dtype, axes), (x_ND.astype(dtype), kernel_DF)
 
 
-def _backward(dtype: str, residuals: Any, dy_NF: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(dtype: str, axes: Axes, residuals: Any, dy_NF: jax.Array) -> tuple[Any, Any]:
     x_ND, kernel_DF = residuals
+    kernel_DF = at_use(kernel_DF.astype(dtype), *axes)
     dx_ND = _dot(dy_NF, kernel_DF, dtype=dtype, contract=(1, 1))
     return dx_ND, _dot(x_ND, dy_NF, dtype=dtype, contract=(0, 0))
 
@@ -113,14 +128,14 @@ def conv(
     it is the backend's own convolution; the two agree to rounding.
 
     Args:
-      kernel: float32 (size, size, C, F).
+      kernel: float32 (size, size, C, F); the mesh axis `tensor` splits F.
       padding: zeros on each side of the image.
     """
     if jax.default_backend() == "cpu":
         return conv_by_matmul(x_BHWC, kernel, strides=strides, padding=padding, dtype=dtype)
     return lax.conv_general_dilated(
         x_BHWC.astype(dtype),
-        kernel.astype(dtype),
+        at_use(kernel.astype(dtype), None, None, None, "tensor"),
         (strides, strides),
         ((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -141,7 +156,7 @@ def conv_by_matmul(
         x_BHWC[:, across(i, height), across(j, width)] for i in range(size) for j in range(size)
     ]
     patches_ND = jnp.concatenate(patches, -1).reshape(-1, size * size * num_channels)
-    y_NF = matmul(patches_ND, kernel.reshape(-1, features), dtype)
+    y_NF = matmul(patches_ND, kernel.reshape(-1, features), dtype, (None, "tensor"))
     return y_NF.reshape(-1, height, width, features)
 
 
@@ -154,6 +169,32 @@ def max_pool(x_BHWC: jax.Array) -> jax.Array:
     x_BHWC = x_BHWC[:, :height, :width]
     x_BHWC = jnp.maximum(x_BHWC[:, 0::2], x_BHWC[:, 1::2])
     return jnp.maximum(x_BHWC[:, :, 0::2], x_BHWC[:, :, 1::2])
+
+
+# Where arrays lie while a model computes. Left to itself XLA may split features of activations, as
+# those of a fully sharded parameter are, and then sends every device the whole batch. So layers say
+# it of their parameters, and models of what goes from one layer to the next. Where no mesh is set,
+# or an axis does not divide a dimension, nothing is said.
+
+
+def split_rows(x: jax.Array) -> jax.Array:
+    """x (B, ...), of which each device holds whole rows: all mesh axes but `tensor` split them."""
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(name for name in mesh.axis_names if name != "tensor")
+    if mesh.size <= 1 or x.shape[0] % math.prod(mesh.shape[name] for name in axes):
+        return x
+    return lax.with_sharding_constraint(x, PartitionSpec(axes))
+
+
+def at_use(param: jax.Array, *axes: str | None) -> jax.Array:
+    """A parameter as a layer uses it: split over the mesh axes of its dimensions, and gathered over
+    all others, such as those that fully sharded parameters are stored over."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size <= 1:
+        return param
+    divides = lambda size, axis: axis is None or size % mesh.shape[axis] == 0  # noqa: E731
+    spec = (axis if divides(size, axis) else None for size, axis in zip(param.shape, axes))
+    return lax.with_sharding_constraint(param, PartitionSpec(*spec))
 
 
 class Dropout(NamedTuple):
