@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bigjax import precision
 from bigjax.errors import UserError
 from bigjax.trees import match_rules
 
@@ -20,10 +21,12 @@ RuleTuple = tuple[tuple[str, float], ...]
 
 class Optimizer(NamedTuple):
     """tx: gradients to the direction of the update, before the learning rate.
-    schedule: number of updates done -> learning rate."""
+    schedule: number of updates done -> learning rate.
+    dtypes: what each parameter is stored in, see `precision.py`; None: all in float32."""
 
     tx: optax.GradientTransformation
     schedule: Schedule
+    dtypes: Any = None
 
 
 # The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
@@ -171,6 +174,7 @@ def make_optimizer(
     learning_rate_rules: RuleTuple = ((r".*", 1.0),),
     layer_decay: float = 1.0,
     clip_norm: float | None = 1.0,
+    param_dtype_rules: tuple[tuple[str, str], ...] = ((r".*", "float32"),),
     **options: Any,
 ) -> Optimizer:
     """The optimizer for `params` (arrays or shapes).
@@ -178,7 +182,8 @@ def make_optimizer(
     Gradients are clipped to a global norm of `clip_norm`, turned into a direction by the named
     optimizer, decoupled weight decay is added (Loshchilov & Hutter 2019), and each parameter's part
     is scaled by its rule's multiplier and by layer_decay ** (layers between it and the head).
-    A multiplier of 0 freezes: no optimizer state is kept, and the norm does not count it.
+    A multiplier of 0 freezes: no optimizer state is kept, and the norm does not count it. What is
+    stored in bfloat16 is updated in float32 and rounded at random; moments stay float32.
 
     Args:
       depths: tree like `params` with each leaf's depth (int or array), the head deepest.
@@ -202,7 +207,7 @@ def make_optimizer(
     if any(m == 0.0 for m in jax.tree.leaves(multipliers)):
         kinds = jax.tree.map(lambda m: "frozen" if m == 0.0 else "trained", multipliers)
         tx = optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, kinds)
-    return Optimizer(tx, schedule)
+    return Optimizer(tx, schedule, precision.dtypes(params, rules=param_dtype_rules))
 
 
 def _clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:

@@ -5,14 +5,14 @@ import functools
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from bigjax import memory, optim, sharding, step
+from bigjax import memory, optim, precision, sharding, step
 from bigjax.checkpoint import abstract
 from bigjax.config import Config
 from bigjax.errors import UserError, nearest
@@ -106,9 +106,20 @@ def build(config: Config) -> Setup:
         flops=made.flops,
         train_step=made.compiled,
         eval_step=jax.jit(
-            sharding.on_mesh(task.predict, mesh), out_shardings=sharding.replicated(mesh)
+            sharding.on_mesh(_in_float32(task.predict), mesh),
+            out_shardings=sharding.replicated(mesh),
         ),
     )
+
+
+def _in_float32(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """`predict`, computed as training computes: from float32, whatever parameters are stored in."""
+
+    def computed(variables: Mapping[str, Any], batch: Any) -> Any:
+        params = precision.widen(variables["params"])
+        return predict({**variables, "params": params}, batch)
+
+    return computed
 
 
 def duration(
@@ -131,7 +142,7 @@ def init_function(config: Config, task: Task, optimizer: Optimizer) -> Callable[
     """Makes the state before the first update; see `step.init_state`."""
     run = config[""]
     return functools.partial(
-        step.init_state, task, optimizer.tx, seed=run["seed"], ema_decay=run["ema_decay"]
+        step.init_state, task, optimizer, seed=run["seed"], ema_decay=run["ema_decay"]
     )
 
 

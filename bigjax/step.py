@@ -9,15 +9,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from bigjax import chunks
+from bigjax import chunks, precision
 from bigjax.metrics import Mean
 from bigjax.optim import Optimizer
 from bigjax.state import TrainState
 from bigjax.task import Task
 
-DROPOUT_STREAM, INIT_STREAM = 1, 2  # names of the random streams that are folded into the seed
+# Names of the random streams that are folded into the seed.
+DROPOUT_STREAM, INIT_STREAM, ROUNDING_STREAM = 1, 2, 3
 
 
 def stream(seed: int, name: int) -> jax.Array:
@@ -27,7 +27,7 @@ def stream(seed: int, name: int) -> jax.Array:
 
 def init_state(
     task: Task,
-    tx: optax.GradientTransformation,
+    optimizer: Optimizer,
     *,
     seed: int,
     ema_decay: float | None,
@@ -41,12 +41,15 @@ def init_state(
     """
     variables = dict(task.init(stream(seed, INIT_STREAM)))
     if given is not None:
-        pick = lambda random, found: random if found is None else found  # noqa: E731
+        pick = lambda random, found: random if found is None else found.astype(random.dtype)  # noqa: E731
         variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)
     params = variables.pop("params")
     # A copy: donated buffers must not be shared between two leaves of the state.
     ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, variables, tx.init(params), ema)
+    opt_state = optimizer.tx.init(params)
+    if optimizer.dtypes is not None:
+        params = precision.nearest(params, dtypes=optimizer.dtypes)
+    return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)
 
 
 def make_train_step(
@@ -63,11 +66,13 @@ def make_train_step(
     counts) and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's
     gradient.
     """
-    root = stream(seed, DROPOUT_STREAM)
+    root, rounding = stream(seed, DROPOUT_STREAM), stream(seed, ROUNDING_STREAM)
 
     def train_step(
         state: TrainState, batch: Mapping[str, jax.Array]
     ) -> tuple[TrainState, dict[str, jax.Array]]:
+        if optimizer.dtypes is not None:
+            state = state._replace(params=precision.widen(state.params))
         grads, sums, model_state = mean_gradients(
             task.loss,
             state,
@@ -81,6 +86,9 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
+        if optimizer.dtypes is not None:
+            key = jax.random.fold_in(rounding, state.step)
+            params = precision.at_random(params, dtypes=optimizer.dtypes, key=key)
         scalars = {name: mean.compute() for name, mean in sums.items()}
         squares = [jnp.sum(jnp.square(g), dtype=jnp.float32) for g in jax.tree.leaves(grads)]
         scalars |= {

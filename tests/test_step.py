@@ -70,7 +70,7 @@ def make(task, *, seed: int = 0, ema_decay: float | None = None, parts: int = 1,
     update = step.make_train_step(
         task, optimizer, seed=seed, num_microbatches=parts, ema_decay=ema_decay
     )
-    init = jax.jit(lambda: step.init_state(task, optimizer.tx, seed=seed, ema_decay=ema_decay))
+    init = jax.jit(lambda: step.init_state(task, optimizer, seed=seed, ema_decay=ema_decay))
     return init(), jax.jit(update)
 
 
@@ -239,6 +239,28 @@ def test_an_update_is_traced_once(tagger):
     counting = tagger._replace(loss=lambda *args: traced.append(1) or tagger.loss(*args))
     train_three_steps(counting)
     assert len(traced) == 1
+
+
+# --- parameters in few bits -----------------------------------------------------------------------
+
+
+def test_updates_too_small_for_bfloat16_are_made_now_and_then():
+    """Rounded to the nearest, none of these would move a parameter."""
+    wide, _ = make(linear_task())
+    rules = ((".*", "bfloat16"),)
+    state, update = make(
+        linear_task(), learning_rate=2e-3, ema_decay=0.9, param_dtype_rules=rules, clip_norm=0.1
+    )
+    begin = state.params["w"]
+    np.testing.assert_array_equal(begin, wide.params["w"].astype(jnp.bfloat16))
+    assert np.abs(np.asarray(begin, np.float32)).min() > 0.1, "half of whose last bit is 2e-4"
+    for number in range(20):
+        state, _ = update(state, linear_batch(number))  # by 2e-4 in all directions together
+    assert state.params["w"].dtype == jnp.bfloat16
+    assert state.ema["w"].dtype == jnp.float32
+    moved = np.asarray(state.params["w"], np.float32) - np.asarray(begin, np.float32)
+    assert moved.any()
+    assert np.abs(moved).max() < 0.02
 
 
 # --- several updates at once ----------------------------------------------------------------------

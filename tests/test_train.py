@@ -90,6 +90,14 @@ def finished(tmp_path_factory):
     return train_on_one_device(load(), workdir=tmp_path_factory.mktemp("finished"))
 
 
+def from_run(run: Run) -> configs.Config:
+    """Of a run that starts from the parameters of another one, with its vocabulary and sizes."""
+    shrunk = {k: v for k, v in SHRUNK.items() if not k.startswith(("model.", "text.vocab"))}
+    overrides = shrunk | {"init.checkpoint": str(run.workdir)}
+    file = f"{ROOT}/configs/bert_ner.py"
+    return configs.load(file, overrides=overrides, schema=settings.schema)
+
+
 def metrics_of(workdir: Path) -> list[dict]:
     """The lines of metrics.jsonl without what was measured by the clock."""
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
@@ -288,12 +296,7 @@ def test_the_full_state_of_another_run_is_gone_on_from(finished, tmp_path, capsy
 
 @pytest.mark.usefixtures("on_one_device")
 def test_parameters_of_another_run_start_a_run_with_its_own_tokenizer(finished, capsys):
-    # A checkpoint brings its own vocabulary and sizes.
-    shrunk = {k: v for k, v in SHRUNK.items() if not k.startswith(("model.", "text.vocab"))}
-    overrides = shrunk | {"init.checkpoint": str(finished.workdir)}
-    file = f"{ROOT}/configs/bert_ner.py"
-    built = setup.build(configs.load(file, overrides=overrides, schema=settings.schema))
-    state, source = start.new_state(built)
+    state, source = start.new_state(setup.build(from_run(finished)))
     best = results_of(finished.workdir)["step"]
     assert source == f"{finished.workdir} (step {best})"
     assert_bitwise_equal(state.params, finished.restore(best)[0].params)
@@ -325,6 +328,41 @@ def test_a_run_of_one_device_goes_on_with_eight(finished, tmp_path):
     workdir = copy_of(finished.workdir, tmp_path)
     scores = train.train(load(), workdir=str(workdir))
     assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
+
+
+# --- parameters in few bits -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_a_run_with_parameters_in_bfloat16_learns_goes_on_bitwise_and_gives_them_on(
+    finished, tmp_path, monkeypatch
+):
+    rules = "(('encoder/.*', 'bfloat16'), ('.*', 'float32'))"
+    config = load({"optim.param_dtype_rules": rules})
+    run = train_on_one_device(config, workdir=tmp_path / "straight")
+    assert run.scores["dev/loss"] == pytest.approx(finished.scores["dev/loss"], rel=0.1)
+    state, _ = run.restore(NUM_STEPS)
+    assert {x.dtype.name for x in jax.tree.leaves(state.params["encoder"])} == {"bfloat16"}
+    assert {x.dtype.name for x in jax.tree.leaves(state.params["head"])} == {"float32"}
+    assert {x.dtype.name for x in jax.tree.leaves(state.opt_state) if x.ndim} == {"float32"}
+
+    def interrupt_at_13(number, state, train_step, batch):
+        if number == 13:
+            raise KeyboardInterrupt
+        return train_step(state, batch)
+
+    with monkeypatch.context() as patch:
+        change_train_step(patch, interrupt_at_13)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(config, workdir=str(tmp_path / "stopped"))
+    assert train.train(config, workdir=str(tmp_path / "stopped")) == run.scores
+    assert_bitwise_equal(state, run.restore(NUM_STEPS, workdir=tmp_path / "stopped")[0])
+
+    found, _ = start.new_state(setup.build(from_run(run)))
+    best, _ = run.restore(results_of(run.workdir)["step"])
+    for x, y in zip(jax.tree.leaves(found.params), jax.tree.leaves(best.params), strict=True):
+        assert x.dtype == jnp.float32
+        np.testing.assert_array_equal(x, y.astype(jnp.float32))
 
 
 # --- several updates at once ----------------------------------------------------------------------
