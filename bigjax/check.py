@@ -1,12 +1,16 @@
 """Owns `--mode=check`: everything that can be known of a run before training it."""
 
+import math
+from typing import Any
+
 import jax
-import numpy as np
 
 from bigjax import collectives, memory
 from bigjax.config import Config
 from bigjax.setup import Setup, build, duration, num_params
 from bigjax.trees import leaf_names
+
+CPU_PLAN = "a CPU's plan: bfloat16 goes as float32, a reduce-scatter as an all-reduce and a slice"
 
 
 def check(config: Config) -> None:
@@ -37,7 +41,7 @@ def _run_rows(setup: Setup) -> list[tuple[str, str]]:
         ("mesh", f"{axes} over {mesh.size} {jax.default_backend()} device(s)"),
         ("steps", steps),
         ("batch", batch),
-        ("FLOPs", f"{setup.flops:.3g} an update"),
+        ("FLOPs", f"{setup.flops:.4g} an update, {setup.flops / mesh.size:.4g} a device"),
         ("parts of an update", f"{setup.num_microbatches}"),
         ("sharded", _sharding_summary(setup)),
     ]
@@ -55,18 +59,22 @@ def _sharding_summary(setup: Setup) -> str:
 
 def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
     """From the shapes and shardings of the state, and XLA's analysis of the compiled step."""
-
-    def on_one_device(tree: object) -> int:
-        return sum(
-            int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize
-            for x in jax.tree.leaves(tree)
-        )
-
-    rows = [("state", _mib(on_one_device(setup.state)))]
+    state = setup.state
+    kinds = {
+        "parameters": state.params,
+        "optimizer": state.opt_state,
+        "statistics": state.model_state,
+        "average": state.ema,
+    }
+    sizes = {kind: _on_one_device(tree) for kind, tree in kinds.items()}
+    parts = ", ".join(f"{kind} {_mib(size)}" for kind, size in sizes.items() if size)
+    whole = _on_one_device(state)
+    rows = [("state", f"{_mib(whole)}: {parts}")]
     peak, analysis = memory.peak(setup.train_step), setup.train_step.memory_analysis()
     if peak is None:
         return rows
     rows += [
+        ("batch", f"{max(0, analysis.argument_size_in_bytes - whole) / 2**10:,.1f} KiB"),
         ("activations and gradients", _mib(analysis.temp_size_in_bytes)),
         ("peak of an update", _mib(peak)),
     ]
@@ -78,10 +86,20 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
     return rows
 
 
+def _on_one_device(tree: Any) -> int:
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+
+
 def _collective_rows(setup: Setup) -> list[tuple[str, str]]:
+    if setup.mesh.size == 1:
+        return [("none", "one device")]
     found = collectives.count(setup.train_step.as_text())
-    rows = [(kind, f"{c.count} of {_mib(c.num_bytes)} in all") for kind, c in found.items()]
-    return rows or [("none", "one device")]
+    rows = [(kind, f"{c.count:,} times, {_mib(c.num_bytes)} in all") for kind, c in found.items()]
+    if jax.default_backend() == "cpu":
+        rows.append(("note", CPU_PLAN))
+    return rows
 
 
 def _mib(num_bytes: int) -> str:
