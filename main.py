@@ -104,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=100,
         metavar="S",
-        help="after which a process that is not heard from ends the others (default 100)",
+        help="after which JAX ends processes that have lost another (default 100); more than "
+        "--config.watchdog.peer_seconds, which names it",
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     return parser

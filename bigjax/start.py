@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from bigjax import restore
+from bigjax import distributed, restore
 from bigjax.checkpoint import Checkpoints, Facts
 from bigjax.errors import UserError, first_of
 from bigjax.setup import Setup, init_function, num_params
@@ -15,6 +15,12 @@ from bigjax.state import TrainState
 from bigjax.trees import leaf_names
 
 NO_FACTS: Facts = {"best_score": None, "best_step": None, "without_better": 0, "evaluated": None}
+
+
+class OthersDiffer(UserError):
+    """Processes see other checkpoints: a file system may be late, so a restart may help."""
+
+    exit_code = 76
 
 
 class Start(NamedTuple):
@@ -33,7 +39,16 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
 
     Raises:
       UserError: a checkpoint that cannot be read or does not fit this config.
+      OthersDiffer: processes that do not see the same checkpoints.
     """
+    found = _begin(setup, checkpoints)
+    _compare({"the step it starts at": int(found.state.step)}, what="start")
+    return found
+
+
+def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
+    # Before what processes do together, which hangs where some read a checkpoint and some do not.
+    _compare({"the steps of its checkpoints": checkpoints.steps()}, what="checkpoints")
     resume_from = setup.config["init"]["resume_from"]
     num_devices = setup.mesh.size
     devices = f"{num_devices} {jax.default_backend()} device{'s' * (num_devices > 1)}"
@@ -55,6 +70,14 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
         f"{setup.total_steps:,} steps of {data.batch_rows} rows, {data.fill:.1%} filled"
     )
     return Start(state, NO_FACTS, restored=False)
+
+
+def _compare(facts: Mapping[str, Any], *, what: str) -> None:
+    mend = "see that all of them see the same --workdir, and start again"
+    try:
+        distributed.compare(facts, what=what, mend=mend)
+    except UserError as error:
+        raise OthersDiffer(str(error)) from error
 
 
 def new_state(setup: Setup) -> tuple[TrainState, str]:

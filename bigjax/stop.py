@@ -37,6 +37,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.at: float | None = None  # time.monotonic() of the first signal
         self._has_state = False
+        self._num_asked = 0  # how often steps have asked
         self._old: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -66,11 +67,12 @@ class StopRequest:
         self._has_state = True
 
     def check(self, step: int | None = None) -> None:
-        """Raises Stopped where a stop is asked for. Several processes agree at steps alone, at each
-        of which all of them must ask."""
-        several = jax.process_count() > 1 and step is not None
-        if several and multihost_utils.reached_preemption_sync_point(step):
-            self.at = time.monotonic()
+        """Raises Stopped where a stop is asked for. Several processes agree at steps alone, which
+        all of them must ask at; JAX wants them numbered without a gap."""
+        if jax.process_count() > 1 and step is not None:
+            self._num_asked += 1
+            if multihost_utils.reached_preemption_sync_point(self._num_asked):
+                self.at = time.monotonic()
         if self.at is not None:
             raise Stopped(
                 "stopped; training is saved, and the same command goes on with the scores"

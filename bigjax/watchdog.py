@@ -2,7 +2,8 @@
 died, hangs or has failed. How processes talk to each other belongs to `distributed.py`.
 
 A process that fails alone would leave the others waiting for it, so it tells them, and they end
-with its exit code. That one has fallen silent they find out by themselves.
+with its exit code. That one has fallen silent they find out by themselves. An error of JAX may be
+but the loss of another process, so a process that has one first hears whether the others live.
 """
 
 import atexit
@@ -15,6 +16,8 @@ import threading
 import time
 from types import TracebackType
 from typing import Any, Self
+
+from jax.errors import JaxRuntimeError
 
 from bigjax import distributed
 from bigjax.stop import Stopped
@@ -55,7 +58,8 @@ class Watchdog:
         self._several = distributed.num_processes() > 1
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         if self._several:
-            threading.Thread(target=self._talk, name="watchdog talk", daemon=True).start()
+            self._talker = threading.Thread(target=self._talk, name="watchdog talk", daemon=True)
+            self._talker.start()
             atexit.register(self._leave)  # runs before JAX's own, which waits for all processes
         return self
 
@@ -68,6 +72,8 @@ class Watchdog:
         if not self._several:
             self._over.set()
         elif error is not None and not isinstance(error, Stopped):  # they stop together
+            if _is_of_jax(error):
+                self._hear_all()
             what = str(error) or type(error).__name__
             why = f"process {distributed.number()} {_who()} ended with an error: {what}"
             self._ended = why, getattr(error, "exit_code", 1)
@@ -75,6 +81,16 @@ class Watchdog:
             late = threading.Timer(LINGER_SECONDS, self._leave)  # if the end of Python takes longer
             late.daemon = True
             late.start()
+
+    def _hear_all(self) -> None:
+        """Returns when all other processes have been heard from. The watch ends this one where one
+        has failed or is not heard from."""
+        others = set(range(distributed.num_processes())) - {distributed.number()}
+        first = dict(self._words)
+        for number in others:
+            # The word after next: the next may have been on its way before the error.
+            while _beat(self._words, number) < _beat(first, number) + 2:
+                time.sleep(self._tick)
 
     def _watch(self) -> None:
         """Counts what passes between two looks, so that time stands still where this process does,
@@ -106,8 +122,12 @@ class Watchdog:
         for word, _ in heard.values():
             if word is not None and word["ended"] is not None:
                 self._end(word["ended"], code=word["code"])
-        for number, (word, silent) in heard.items():
-            if silent >= self._peer_seconds and number != distributed.number():
+        me = distributed.number()
+        # Who does not hear even itself learns nothing of the others: process 0 hands that on.
+        suspects = {0} if me > 0 and heard[me][1] >= self._peer_seconds / 2 else set(heard)
+        for number in suspects - {me}:
+            word, silent = heard[number]
+            if silent >= self._peer_seconds:
                 who = f" {word['who']}" if word else ""
                 was = _at(word["step"] if word else None)
                 self._lost.add(number)
@@ -133,13 +153,19 @@ class Watchdog:
 
     def _leave(self) -> None:
         """Ends the process, if there is a reason to, as soon as the others know it, and without
-        waiting for them to end too. Only the first one does that: it serves their talk, and JAX
-        aborts them when it is gone."""
+        waiting for them to end too. Only the first one does that: it serves their talk. Without a
+        reason they talk until all have come to their end, and no longer: a thread that is in JAX
+        when Python ends aborts the process."""
         if self._ended is None:
+            distributed.meet_at_end()
+            self._over.set()
+            self._wake.set()
+            self._talker.join(LINGER_SECONDS)
             return
         self._leaving = True
         self._wake.set()
-        self._known.wait(LINGER_SECONDS)
+        if 0 not in self._lost:  # it hands on what is told
+            self._known.wait(LINGER_SECONDS)
         if distributed.number() == 0:
             time.sleep(0.5)  # from the last word of the others to their end
         sys.stdout.flush()
@@ -147,14 +173,14 @@ class Watchdog:
 
     def _talk(self) -> None:
         beat = 0
-        while True:
+        while not self._over.is_set():
             beat += 1
             leaving = self._leaving  # before `_ended`, which is set before it
             ended, code = self._ended or (None, 0)
             word = {"who": _who(), "beat": beat, "moves": self._moves, "step": self._step}
             word |= {"ended": ended, "code": code, "leaving": leaving}
             told = distributed.tell(json.dumps(word))
-            self._words = {number: json.loads(text) for number, text in told.items()}
+            self._words = self._words | {n: json.loads(text) for n, text in told.items()}
             if leaving and (distributed.number() > 0 or self._others_leave()):
                 self._known.set()
             self._wake.wait(self._tick)
@@ -163,6 +189,17 @@ class Watchdog:
     def _others_leave(self) -> bool:
         others = set(range(1, distributed.num_processes())) - self._lost
         return all(n in self._words and self._words[n]["leaving"] for n in others)
+
+
+def _is_of_jax(error: BaseException | None) -> bool:
+    """Whether it is one, or was raised because of one."""
+    while error is not None and not isinstance(error, JaxRuntimeError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _beat(words: dict[int, Word], number: int) -> int:
+    return words[number]["beat"] if number in words else 0
 
 
 def _who() -> str:

@@ -11,7 +11,7 @@
 # saving), then they are killed. The exit code is that of the first process that failed, or 0.
 #
 #   PYTHON=python   the interpreter
-#   GRACE_S=120     seconds, more than --heartbeat_seconds (100) of main.py
+#   GRACE_S=120     seconds, more than --config.watchdog.peer_seconds (60) of main.py
 #   XLA_FLAGS       kept; the number of devices is added
 #   DRY_RUN=1       print the commands, run nothing
 

@@ -253,19 +253,28 @@ def damage(checkpoint):
     largest.write_bytes(content)
 
 
+@pytest.mark.parametrize(
+    ("killed", "restart"), [(0, "1x4"), (1, "4x1")], ids=["process 0", "process 1"]
+)
 def test_where_a_process_is_killed_the_others_name_it_and_a_restart_goes_on(
-    tmp_path, files, tagging
+    tmp_path, files, tagging, killed, restart
 ):
     workdir = tmp_path / "run"
     group = Group("2x2", f"--config={files.tagging}", workdir=workdir, pace=0.2)
-    group.interrupt(1, signal.SIGKILL, at=9)
-    killed = time.monotonic()
-    assert group.wait() == [76, -signal.SIGKILL], group.texts()
-    assert time.monotonic() - killed < 90, "after 15 s of silence"
-    (line,) = [x for x in group.texts()[0].splitlines() if "has not been heard from" in x]
-    assert line.startswith("process 1 (host ") and f"pid {group.processes[1].pid})" in line
-    assert "it was at step" in line and line.endswith("ending, so that a restart resumes")
-    other = Group("4x1", f"--config={files.tagging}", workdir=workdir).end_well()
+    group.interrupt(killed, signal.SIGKILL, at=9)
+    begun = time.monotonic()
+    expected = [76, 76]
+    expected[killed] = -signal.SIGKILL
+    assert group.wait() == expected, group.texts()
+    assert time.monotonic() - begun < 90, "after 15 s of silence"
+    (line,) = (x for x in group.texts()[1 - killed].splitlines() if "heard from" in x)
+    assert "Traceback" not in group.texts()[1 - killed]
+    pid = group.processes[killed].pid
+    assert line.startswith(f"process {killed} (host ") and f"pid {pid})" in line
+    assert "has not been heard from for" in line
+    assert "it was at step" in line and "this one is at step" in line
+    assert line.endswith("ending, so that a restart resumes")
+    other = Group(restart, f"--config={files.tagging}", workdir=workdir).end_well()
     assert "resuming at step" in other.texts()[0]
     assert_same_run(workdir, tagging.workdir, file=files.tagging)
 

@@ -3,11 +3,14 @@ nothing of another run is touched."""
 
 import os
 import shutil
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from jax._src import distributed as jax_distributed
+from test_distributed import Client
 from test_stop import NUM_STEPS, config_in, load, one_device
 
 from bigjax import setup, sharding, start
@@ -148,6 +151,40 @@ def test_a_folder_that_is_no_run_is_one_line(built, tmp_path, init):
     with pytest.raises(UserError) as error:
         begin(built, tmp_path, **{init: tmp_path / "nothing"})
     assert str(tmp_path / "nothing") in str(error.value) and "\n" not in str(error.value)
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_process(monkeypatch) -> Client:
+    """What the second of two processes says, of which this is the first."""
+    client = Client()
+    state = types.SimpleNamespace(client=client, num_processes=2, process_id=0)
+    monkeypatch.setattr(jax_distributed, "global_state", state)
+    client.said["bigjax/facts/checkpoints/1"] = '{"the steps of its checkpoints": [3]}'
+    client.said["bigjax/facts/start/1"] = '{"the step it starts at": 3}'
+    return client
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "problem"),
+    [
+        ("checkpoints", '{"the steps of its checkpoints": []}', "the steps of its checkpoints: []"),
+        ("start", '{"the step it starts at": 2}', "the step it starts at: 2 and 3; see that all"),
+    ],
+    ids=["not there", "damaged there"],
+)
+def test_a_process_that_sees_other_checkpoints_is_named(
+    built, runs, tmp_path, other_process, what, said, problem
+):
+    workdir = Path(shutil.copytree(runs["own"], tmp_path / "own"))
+    assert int(begin(built, workdir).state.step) == 3
+    other_process.said = {k: v for k, v in other_process.said.items() if k.endswith("/1")}
+    other_process.said[f"bigjax/facts/{what}/1"] = said
+    with pytest.raises(start.OthersDiffer, match="process 1 differs from process 0 in") as error:
+        begin(built, workdir)
+    assert problem in str(error.value) and error.value.exit_code == 76
 
 
 # --- parameters by name and shape -----------------------------------------------------------------

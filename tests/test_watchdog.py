@@ -121,6 +121,52 @@ def test_a_silent_process_is_named_and_this_one_ends_for_a_restart():
     )
 
 
+def test_where_talk_ends_process_0_is_named_as_it_hands_it_on():
+    program = """
+distributed.num_processes, distributed.number = lambda: 3, lambda: 2
+start = time.monotonic()
+def tell(text):
+    lives(other)
+    if time.monotonic() > start + 0.5:  # when all are silent; process 1 fell silent just before
+        return {}
+    return {0: json.dumps(other | {"who": "(host G, pid 5)"}), 1: json.dumps(first), 2: text}
+first = dict(other)
+distributed.tell = tell
+dog.set_times(stack_seconds=60.0, peer_seconds=1.5, hang_seconds=60.0)
+with dog: work()
+"""
+    begun = time.monotonic()
+    code, _, printed = ended(program)
+    assert code == 76 and time.monotonic() - begun < watchdog.LINGER_SECONDS
+    assert printed.startswith("process 0 (host G, pid 5) has not been heard from for ")
+    assert "it was at step 120, this one is at step 121; ending" in printed
+
+
+RAISES = """
+from jax.errors import JaxRuntimeError
+with dog:
+    time.sleep(0.3)
+    try:
+        raise JaxRuntimeError("UNKNOWN: connection closed by peer")
+    except JaxRuntimeError as error:
+        raise UserError("not saved") from error
+"""
+
+
+def test_an_error_of_jax_is_the_loss_of_another_process_where_one_is_silent():
+    code, _, printed = ended("change = lambda other: None" + RAISES)
+    assert code == 76
+    assert printed.startswith("process 1 (host H, pid 7) has not been heard from for ")
+    assert len(printed.splitlines()) == 1
+
+
+def test_an_error_of_jax_is_this_process_s_own_where_all_others_live():
+    program = "from bigjax import watchdog; watchdog.LINGER_SECONDS = 0.5\n" + RAISES
+    code, _, printed = ended(program)
+    assert code == 2
+    assert "has not been heard from" not in printed and "UserError: not saved" in printed
+
+
 def test_a_process_that_lives_is_left_alone_and_the_run_ends_well():
     assert ended("with dog: work(2.0)\nprint('done')") == (0, "done\n", "")
 
@@ -156,6 +202,26 @@ except UserError:
     code, printed, _ = ended(program)
     assert code == 2
     assert printed == "printed\n2 2  ended with an error: no such file True\n"
+
+
+def test_processes_talk_until_all_have_come_to_their_end_and_no_longer():
+    program = """
+import atexit
+told = []
+def tell(text):
+    told.append(text)
+    lives(other)
+    return {0: text, 1: json.dumps(other)}
+def talks():
+    before = len(told)
+    time.sleep(0.6)
+    return len(told) > before
+distributed.tell = tell
+distributed.meet_at_end = lambda: print("while they meet", talks())
+atexit.register(lambda: print("after that", talks()))  # what is registered last runs first
+with dog: pass
+"""
+    assert ended(program) == (0, "while they meet True\nafter that False\n", "")
 
 
 def test_processes_that_stop_together_do_not_end_each_other():
