@@ -7,6 +7,7 @@ import jax
 
 from bigjax import collectives, memory
 from bigjax.config import Config
+from bigjax.errors import UserError
 from bigjax.setup import Setup, build, duration, num_params
 from bigjax.trees import leaf_names
 
@@ -81,9 +82,17 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
     limit = memory.of_device(setup.config["batch"]["device_memory_gib"])
     if limit is not None:
         fits = memory.fits(setup.train_step, limit=limit)
-        advice = "fits" if fits else "DOES NOT FIT: try --config.batch.accumulate=auto"
-        rows.append(("of", f"{_mib(limit)}: {advice}"))
+        rows.append(("of", f"{_mib(limit)}: {'fits' if fits else _what_fits(setup.config)}"))
     return rows
+
+
+def _what_fits(config: Config) -> str:
+    auto = config["batch"] | {"accumulate": "auto"}
+    try:
+        found = build(config._replace(values=config.values | {"batch": auto}))
+    except UserError as error:
+        return f"DOES NOT FIT, nor in parts: {error}"
+    return f"DOES NOT FIT: --config.batch.accumulate={found.num_microbatches} does"
 
 
 def _on_one_device(tree: Any) -> int:

@@ -7,16 +7,21 @@ from conftest import ROOT
 
 from bigjax import config as configs
 from bigjax import memory, settings, setup
+from bigjax.check import check
 from bigjax.errors import UserError
 
 FILE = f"{ROOT}/configs/cnn_digits.py"
 SIZE = 1000
 
 
-def build(**batch: str) -> setup.Setup:
+def config(**batch: str) -> configs.Config:
     overrides = {"batch.rows": "512", "mesh": "data=8"}
     overrides |= {f"batch.{key}": value for key, value in batch.items()}
-    return setup.build(configs.load(FILE, overrides=overrides, schema=settings.schema))
+    return configs.load(FILE, overrides=overrides, schema=settings.schema)
+
+
+def build(**batch: str) -> setup.Setup:
+    return setup.build(config(**batch))
 
 
 def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():
@@ -34,7 +39,7 @@ def test_a_program_fits_where_it_leaves_some_of_the_device_free():
     assert not memory.fits(compiled, limit=8 * SIZE)
 
 
-def test_auto_accumulates_as_little_as_fits():
+def test_auto_accumulates_as_little_as_fits_and_check_proposes_it(capsys):
     whole = build()
     peak = memory.peak(whole.train_step)
     assert build(accumulate="auto").num_microbatches == 1
@@ -44,6 +49,14 @@ def test_auto_accumulates_as_little_as_fits():
     assert memory.peak(found.train_step) <= 0.9 * peak
     half = build(accumulate=str(found.num_microbatches // 2))
     assert memory.peak(half.train_step) > 0.9 * peak
+    check(config(device_memory_gib=str(gib)))
+    proposed = f"DOES NOT FIT: --config.batch.accumulate={found.num_microbatches} does\n"
+    assert proposed in capsys.readouterr().out
+
+
+def test_check_says_that_nothing_fits(capsys):
+    check(config(device_memory_gib="0.001", rows="4"))
+    assert "DOES NOT FIT, nor in parts: batch.accumulate=auto: an update" in capsys.readouterr().out
 
 
 def test_a_model_that_fits_in_no_way_is_one_line():
