@@ -197,14 +197,10 @@ def assert_same_run(workdir, other, *, file):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("topology", "mesh"), [("2x2", "data=2,fsdp=2"), ("4x1", "data=-1")], ids=["2x2", "4x1"]
-)
-def test_nothing_but_rounding_depends_on_the_processes_of_a_tagging_run(
-    tmp_path, files, tagging, topology, mesh
-):
-    flags = [f"--config={files.tagging}", f"--config.mesh={mesh}"]
-    group = Group(topology, *flags, workdir=tmp_path / "run").end_well()
+def test_nothing_but_rounding_depends_on_the_processes_of_a_tagging_run(tmp_path, files, tagging):
+    """Nor on the mesh. Runs of four processes of one device are below."""
+    flags = [f"--config={files.tagging}", "--config.mesh=data=2,fsdp=2"]
+    group = Group("2x2", *flags, workdir=tmp_path / "run").end_well()
     assert_same_run(group.workdir, tagging.workdir, file=files.tagging)
     for text in group.texts()[1:]:
         assert "step" not in text, "the first process alone says where the run is"
@@ -253,27 +249,27 @@ def damage(checkpoint):
     largest.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("killed", "restart"), [(0, "1x4"), (1, "4x1")], ids=["process 0", "process 1"]
-)
+@pytest.mark.parametrize(("topology", "killed", "restart"), [("2x2", 0, "4x1"), ("4x1", 1, "1x4")])
 def test_where_a_process_is_killed_the_others_name_it_and_a_restart_goes_on(
-    tmp_path, files, tagging, killed, restart
+    tmp_path, files, tagging, topology, killed, restart
 ):
     workdir = tmp_path / "run"
-    group = Group("2x2", f"--config={files.tagging}", workdir=workdir, pace=0.2)
+    group = Group(topology, f"--config={files.tagging}", workdir=workdir, pace=0.2)
     group.interrupt(killed, signal.SIGKILL, at=9)
     begun = time.monotonic()
-    expected = [76, 76]
-    expected[killed] = -signal.SIGKILL
-    assert group.wait() == expected, group.texts()
+    codes = group.wait()
+    assert codes.pop(killed) == -signal.SIGKILL
+    assert set(codes) == {76}, group.texts()
     assert time.monotonic() - begun < 90, "after 15 s of silence"
-    (line,) = (x for x in group.texts()[1 - killed].splitlines() if "heard from" in x)
-    assert "Traceback" not in group.texts()[1 - killed]
-    pid = group.processes[killed].pid
-    assert line.startswith(f"process {killed} (host ") and f"pid {pid})" in line
-    assert "has not been heard from for" in line
-    assert "it was at step" in line and "this one is at step" in line
-    assert line.endswith("ending, so that a restart resumes")
+    texts, pid = group.texts(), group.processes[killed].pid
+    del texts[killed]
+    lines = [x for text in texts for x in text.splitlines() if "not been heard from for" in x]
+    assert lines
+    for line in lines:  # of the others some may hear of it from one that has noticed
+        assert line.startswith(f"process {killed} (host ") and f"pid {pid})" in line
+        assert "it was at step" in line and "this one is at step" in line
+        assert line.endswith("ending, so that a restart resumes")
+    assert not any("Traceback" in text for text in texts)
     other = Group(restart, f"--config={files.tagging}", workdir=workdir).end_well()
     assert "resuming at step" in other.texts()[0]
     assert_same_run(workdir, tagging.workdir, file=files.tagging)
