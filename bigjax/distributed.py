@@ -58,6 +58,8 @@ def join(processes: Processes) -> None:
       UserError: flags that do not go together, or processes that do not find each other.
     """
     mode, coordinator, num, number, heartbeat = processes
+    if heartbeat < 1:
+        raise UserError(f"--heartbeat_seconds={heartbeat}: expected 1 or more")
     given = [coordinator is not None, num is not None, number is not None]
     if any(given) and not all(given):
         raise UserError("give --coordinator, --num_processes and --process_id together, or none")

@@ -30,15 +30,20 @@ def make_mesh(spec: str) -> Mesh:
     axis left out has size 1; -1 takes the devices that are left.
 
     Raises:
-      UserError: an unknown axis, a size that is no number, or sizes that do not use every device.
+      UserError: an unknown axis or one given twice, a size that is no number, or sizes that do not
+        use every device.
     """
     sizes = dict.fromkeys(AXES, 1)
+    given: set[str] = set()
     for part in filter(None, (part.strip() for part in spec.split(","))):
         name, _, size = part.partition("=")
         if name not in sizes:
             raise UserError(f"mesh={spec!r}: no axis {name!r}; {nearest(name, AXES)}")
         if not re.fullmatch(r"-1|[1-9][0-9]*", size):
             raise UserError(f"mesh={spec!r}: {part!r} should be {name}=SIZE, SIZE > 0 or -1")
+        if name in given:
+            raise UserError(f"mesh={spec!r}: axis {name!r} is given twice; give it once")
+        given.add(name)
         sizes[name] = int(size)
     num_devices = jax.device_count()
     fixed = math.prod(size for size in sizes.values() if size > 0)

@@ -44,11 +44,11 @@ def init_state(
         pick = lambda random, found: random if found is None else found.astype(random.dtype)  # noqa: E731
         variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)
     params = variables.pop("params")
-    # A copy: donated buffers must not be shared between two leaves of the state.
-    ema = None if ema_decay is None else jax.tree.map(jnp.copy, params)
     opt_state = optimizer.tx.init(params)
     if optimizer.dtypes is not None:
         params = precision.nearest(params, dtypes=optimizer.dtypes)
+    # A copy: donated buffers must not be shared between two leaves of the state.
+    ema = None if ema_decay is None else jax.tree.map(jnp.copy, precision.widen(params))
     return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)
 
 

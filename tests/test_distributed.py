@@ -53,6 +53,7 @@ def first_of_two(monkeypatch):
         ({"num_processes": 2, "process_id": 0}, "together, or none"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "expected 0 to 1"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "expected 0 to 1"),
+        ({"heartbeat_seconds": 0}, "--heartbeat_seconds=0: expected 1 or more"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags, problem):

@@ -53,6 +53,7 @@ def test_a_mesh_has_the_sizes_that_are_asked_for(spec, shape):
         ("data=3,fsdp=-1", "asks for 3 devices times -1, and there are 8"),
         ("data=-1,fsdp=-1", "at most one -1"),
         ("", "asks for 1 devices, and there are 8"),
+        ("data=2,data=8", "axis 'data' is given twice"),
     ],
 )
 def test_a_mesh_that_cannot_be_is_an_error_of_one_line(spec, message):

@@ -263,6 +263,21 @@ def test_updates_too_small_for_bfloat16_are_made_now_and_then():
     assert np.abs(moved).max() < 0.02
 
 
+def test_what_is_frozen_stays_as_it_is_stored_and_so_does_its_average():
+    state, update = make(
+        linear_task(),
+        ema_decay=0.9,
+        weight_decay=0.1,
+        learning_rate_rules=((".*", 0.0),),
+        param_dtype_rules=((".*", "bfloat16"),),
+    )
+    begin = np.asarray(state.params["w"], np.float32)
+    for number in range(5):
+        state, _ = update(state, linear_batch(number))
+        np.testing.assert_array_equal(np.asarray(state.params["w"], np.float32), begin)
+        np.testing.assert_allclose(state.ema["w"], begin, rtol=TOLERANCE)
+
+
 # --- several updates at once ----------------------------------------------------------------------
 
 
