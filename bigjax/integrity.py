@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax.collectives import in_order
 from bigjax.trees import leaf_names
 
 # Size in bytes and SHA-256 in hex of each file, by its path relative to the folder.
@@ -35,11 +36,7 @@ def content_hashes(tree: Any) -> list[jax.Array]:
         what is swapped over a distance of a multiple of 2**32 is not found); not complex ones.
     Source of the mixing steps: the finalizers of MurmurHash3 (fmix32) and of lowbias32.
     """
-    # Programs in which devices wait for each other must run in one order. GPUs and TPUs keep to it;
-    # on CPU one overtakes another, and both wait for ever, unless each is done before the next.
-    in_order = jax.device_count() > 1 and jax.default_backend() == "cpu"
-    wait = jax.block_until_ready if in_order else lambda x: x
-    return [wait(_hash(x)) for x in jax.tree.leaves(tree)]
+    return [in_order(_hash(x)) for x in jax.tree.leaves(tree)]
 
 
 def by_name(tree: Any, *, hashes: list[jax.Array]) -> dict[str, str]:

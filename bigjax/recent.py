@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from bigjax.collectives import in_order
 from bigjax.data.pipeline import Prefetch
 from bigjax.nonfinite import check_finite
 from bigjax.setup import Setup
@@ -28,6 +29,7 @@ class Recent:
 
     def add(self, scalars: Mapping[str, jax.Array], *, steps: range) -> None:
         """What the train step gave for `steps`."""
+        in_order(scalars)
         self._pending.append((scalars, len(steps)))
 
     def wait(self) -> None:

@@ -58,7 +58,7 @@ def verify_resume(config: Config, *, command: Sequence[str], workdir: str) -> No
         "--config.num_examples=None",
         f"--config.checkpoint.every_steps={max(1, num_steps // 20)}",
         "--config.log.batches=True",
-        "--config.log.every_steps=1",
+        f"--config.log.every_steps={config['']['steps_per_dispatch']}",
     ]
     for folder in (straight, killed):
         shutil.rmtree(folder, ignore_errors=True)

@@ -111,3 +111,13 @@ def test_a_loop_of_unknown_length_counts_as_one_turn():
 def test_one_device_says_nothing():
     text = jax.jit(lambda x: x + 1).lower(1.0).compile().as_text()
     assert collectives.count(text) == {}
+
+
+def test_a_program_is_done_before_the_next_where_one_could_overtake_another():
+    """On CPU devices; two updates in a row hang now and then otherwise."""
+    mesh = sharding.make_mesh("data=8")
+    x = jax.device_put(jnp.ones((8, 1 << 20)), NamedSharding(mesh, P("data")))
+    step = jax.jit(lambda x: jnp.sin(x) + x.sum())
+    jax.block_until_ready(step(x))
+    assert not step(x).is_ready(), "else the next line would prove nothing"
+    assert collectives.in_order(step(x)).is_ready()
