@@ -31,7 +31,8 @@ def read_state(folder: str, *, like: Any) -> tuple[Any, Facts]:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
         raise UserError(
             f"{_named(folder)} is not of this config's model and optimizer: {differ[0]}{more}; use "
-            "the config it was made with, or another --workdir"
+            "the config it was made with, or another --workdir; init.checkpoint=FOLDER takes the "
+            "parameters that fit"
         )
     _verify_files(folder, found)
     largest = max((x.size * x.dtype.itemsize for x in jax.tree.leaves(like)), default=0)

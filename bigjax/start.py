@@ -9,6 +9,7 @@ import jax
 
 from bigjax import distributed, restore
 from bigjax.checkpoint import Checkpoints, Facts
+from bigjax.collectives import in_order
 from bigjax.errors import UserError, first_of
 from bigjax.setup import Setup, init_function, num_params
 from bigjax.state import TrainState
@@ -42,6 +43,7 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
       OthersDiffer: processes that do not see the same checkpoints.
     """
     found = _begin(setup, checkpoints)
+    in_order(found.state)
     _compare({"the step it starts at": int(found.state.step)}, what="start")
     return found
 
