@@ -306,13 +306,6 @@ def test_parameters_of_another_run_start_a_run_with_its_own_tokenizer(finished, 
 # --- devices --------------------------------------------------------------------------------------
 
 
-def test_eight_devices_give_the_curves_of_one(finished, tmp_path):
-    scores = train.train(load(), workdir=str(tmp_path))
-    assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
-    for found, expected in zip(metrics_of(tmp_path), metrics_of(finished.workdir), strict=True):
-        assert found == pytest.approx(expected, rel=TOLERANCE)
-
-
 def test_a_run_split_over_devices_saves_at_any_step_and_one_device_reads_it(finished, tmp_path):
     """Many saves in a row: hashing what is split must not run into the updates."""
     split = {"mesh": "data=2,fsdp=2,tensor=2", "checkpoint.every_steps": "2"}
