@@ -33,7 +33,6 @@ BERT_BASE = {
     "text.row_length": "128",
     "batch.examples": "none",
 }
-SMALL = {"model.name": "small_cnn", "model.padding": "1"}
 
 
 def main() -> None:
@@ -59,24 +58,18 @@ def main() -> None:
             run.turn()
     peak = flags.peak_tflops and flags.peak_tflops * 1e12
     peak = peak or next((value for name, value in PEAKS.items() if name in kind), None)
-    print(
-        f"{'dispatch':>8}  {'ms a step':>9}  {'from':>8}  {'to':>8}  {'TFLOP/s':>8}  {'MFU':>6}",
-        end="",
-    )
-    print("  GiB planned  GiB at most")
+    print("dispatch  ms a step      from        to   TFLOP/s     MFU  GiB planned  GiB at most")
     for run in runs:
         seconds = statistics.median(run.seconds)
         speed = run.setup.flops / seconds
-        mfu = f"{speed / (peak * jax.device_count()):6.1%}" if peak else "     -"
+        mfu = f"{speed / (peak * jax.device_count()):.1%}" if peak else "-"
         stats = jax.local_devices()[0].memory_stats() or {}
-        most = stats.get("peak_bytes_in_use")
+        most = f"{stats['peak_bytes_in_use'] / 2**30:.2f}" if stats else "-"
         planned = memory.peak(run.setup.train_step) or 0
-        row = f"{run.size:>8}  {seconds * 1e3:>9.3f}  {min(run.seconds) * 1e3:>8.3f}  "
-        row += f"{max(run.seconds) * 1e3:>8.3f}  {speed / 1e12:>8.2f}  {mfu}  "
         print(
-            row
-            + f"{planned / 2**30:>11.2f}  "
-            + (f"{most / 2**30:>11.2f}" if most else "          -")
+            f"{run.size:>8}  {seconds * 1e3:>9.3f}  {min(run.seconds) * 1e3:>8.3f}  "
+            f"{max(run.seconds) * 1e3:>8.3f}  {speed / 1e12:>8.2f}  {mfu:>6}  "
+            f"{planned / 2**30:>11.2f}  {most:>11}"
         )
 
 
@@ -101,10 +94,13 @@ class _Run:
     def turn(self) -> None:
         import jax
 
+        from bigjax import collectives
+
         began = time.perf_counter()
         for number in range(self._calls):
             batch = self._batches[number % len(self._batches)]
             self._state, scalars = self.setup.train_step(self._state, batch)
+            collectives.in_order(scalars)
         jax.block_until_ready(scalars)
         self.seconds.append((time.perf_counter() - began) / (self._calls * self.size))
 
@@ -113,7 +109,7 @@ def _config(model: str, *, folder: Path) -> tuple[str, dict[str, str]]:
     if model == "tagger":
         return f"{ROOT}/configs/bert_ner.py:scratch", dict(BERT_BASE)
     if model == "small":
-        return f"{ROOT}/configs/cnn_digits.py", dict(SMALL)
+        return f"{ROOT}/configs/cnn_digits.py", {}
     import numpy as np
     from PIL import Image
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import signal
 from pathlib import Path
+from types import ModuleType
 
 # Both are read once, when JAX is imported, so they are set before anything imports it.
 os.environ["XLA_FLAGS"] = (
@@ -26,6 +27,15 @@ import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def module_at(path: Path) -> ModuleType:
+    """The module of a file that is in no package, such as a benchmark."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The same examples on every run, and no deadline: the machine may be busy.

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import module_at
 
 from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
 
@@ -26,9 +27,7 @@ def clu_writer() -> type:
     if package is None:
         pytest.skip("needs the package clu")
     path = Path(package.origin).parent / "metric_writers" / "interface.py"
-    spec = importlib.util.spec_from_file_location("clu_interface", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(path)
     assert "tensorflow" not in sys.modules
     return module.MetricWriter
 

@@ -1,7 +1,6 @@
 """The arithmetic of benchmarks/roofline.py against the real model, and against slow references."""
 
 import functools
-import importlib.util
 import math
 import sys
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, module_at
 
 from bigjax.flops import count_flops
 from bigjax.models import bert, ops
@@ -18,15 +17,7 @@ from bigjax.tasks.token_tagging import Tagger
 LENGTH, ROWS = 32, 2
 
 
-def _load():
-    path = ROOT / "benchmarks" / "roofline.py"
-    spec = importlib.util.spec_from_file_location("roofline", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-roofline = _load()
+roofline = module_at(ROOT / "benchmarks" / "roofline.py")
 SMALL = roofline.Model(layers=3, hidden=64, mlp=160, heads=4, vocab=50, positions=48, tags=5)
 LARGE = roofline.Model()
 V5E, H100 = roofline.CHIPS["v5e"], roofline.CHIPS["h100"]

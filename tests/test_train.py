@@ -141,6 +141,20 @@ def change_train_step(monkeypatch, change) -> None:
     monkeypatch.setattr(train, "build", changed)
 
 
+def train_until(stop: int, monkeypatch, *, config: configs.Config, workdir: Path) -> None:
+    """A run that is interrupted before update `stop`."""
+
+    def interrupt(number, state, train_step, batch):
+        if number == stop:
+            raise KeyboardInterrupt
+        return train_step(state, batch)
+
+    with monkeypatch.context() as patch:
+        change_train_step(patch, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(config, workdir=str(workdir))
+
+
 def with_infinity(params):
     """The parameters with one infinite number in the table of words."""
     leaf = params["encoder"]["word"]["embedding"]
@@ -224,15 +238,7 @@ def test_a_finished_run_that_is_run_again_scores_itself_and_changes_nothing(fini
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     finished, tmp_path, monkeypatch, capsys, stop, resumed_at
 ):
-    def interrupt(number, state, train_step, batch):
-        if number == stop:
-            raise KeyboardInterrupt
-        return train_step(state, batch)
-
-    with monkeypatch.context() as patch:
-        change_train_step(patch, interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train.train(load(), workdir=str(tmp_path))
+    train_until(stop, monkeypatch, config=load(), workdir=tmp_path)
     capsys.readouterr()
     assert train.train(load(), workdir=str(tmp_path)) == finished.scores
     assert capsys.readouterr().out.startswith(f"resuming at step {resumed_at} of {NUM_STEPS};")
@@ -339,15 +345,7 @@ def test_a_run_with_parameters_in_bfloat16_learns_goes_on_bitwise_and_gives_them
     assert {x.dtype.name for x in jax.tree.leaves(state.params["head"])} == {"float32"}
     assert {x.dtype.name for x in jax.tree.leaves(state.opt_state) if x.ndim} == {"float32"}
 
-    def interrupt_at_13(number, state, train_step, batch):
-        if number == 13:
-            raise KeyboardInterrupt
-        return train_step(state, batch)
-
-    with monkeypatch.context() as patch:
-        change_train_step(patch, interrupt_at_13)
-        with pytest.raises(KeyboardInterrupt):
-            train.train(config, workdir=str(tmp_path / "stopped"))
+    train_until(13, monkeypatch, config=config, workdir=tmp_path / "stopped")
     assert train.train(config, workdir=str(tmp_path / "stopped")) == run.scores
     assert_bitwise_equal(state, run.restore(NUM_STEPS, workdir=tmp_path / "stopped")[0])
 
@@ -373,17 +371,8 @@ def test_several_updates_at_once_give_the_same_run_and_go_on_bitwise_from_any_st
     for found, expected in zip(metrics_of(straight), metrics_of(finished.workdir), strict=True):
         assert found == pytest.approx(expected, rel=TOLERANCE)
 
-    def interrupt_at_16(number, state, train_step, batch):
-        if number == 16:
-            raise KeyboardInterrupt
-        return train_step(state, batch)
-
-    with monkeypatch.context() as patch:
-        change_train_step(patch, interrupt_at_16)
-        with pytest.raises(KeyboardInterrupt):
-            train.train(
-                load({"steps_per_dispatch": "7", "log.every_steps": "3"}), workdir=str(stopped)
-            )
+    other = load({"steps_per_dispatch": "7", "log.every_steps": "3"})
+    train_until(16, monkeypatch, config=other, workdir=stopped)
     assert train.train(several, workdir=str(stopped)) == scores
     states = [finished.restore(NUM_STEPS, workdir=workdir)[0] for workdir in (straight, stopped)]
     assert_bitwise_equal(*states)

@@ -1,7 +1,6 @@
 """`--mode=verify_resume`, the short form of `benchmarks/reliability.py`: that runs which are killed
 again and again end as those that are not, and that any difference is found and named."""
 
-import importlib.util
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, module_at
 from test_checkpoint import make_state
 
 from bigjax import verify
@@ -24,18 +23,9 @@ from bigjax.verify import NotTheSame
 SECONDS = 900  # after which a process that should have ended fails its test
 
 
-def harness():
-    """The benchmark, as a module."""
-    path = ROOT / "benchmarks" / "reliability.py"
-    spec = importlib.util.spec_from_file_location("reliability_harness", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def verify_resume(task: str, *flags: str, folder: Path) -> tuple[int, str]:
     """Runs it on the harness's config of a task; the exit code, and all that was printed."""
-    config, overrides = harness().CONFIGS[task]
+    config, overrides = module_at(ROOT / "benchmarks" / "reliability.py").CONFIGS[task]
     command = [sys.executable, "main.py", "--mode=verify_resume", f"--config={config}"]
     command += [f"--workdir={folder}/run", *(f"--config.{k}={v}" for k, v in overrides.items())]
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
