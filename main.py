@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from bigjax.errors import UserError
 
     try:
-        from bigjax.run import Processes, run
+        from bigjax.modes.run import Processes, run
 
         run(
             flags.mode,

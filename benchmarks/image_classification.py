@@ -94,8 +94,10 @@ def _bigjax(flags: argparse.Namespace) -> Callable[[int], None]:
     sys.path.insert(0, str(HERE.parent))
     import jax
 
-    from bigjax import config, settings, setup, start
+    from bigjax.checkpoints import starting_points
+    from bigjax.config import values
     from bigjax.data.pipeline import Prefetch
+    from bigjax.engine import build, settings
 
     overrides = {
         "data.data_dir": flags.data_dir,
@@ -104,9 +106,9 @@ def _bigjax(flags: argparse.Namespace) -> Callable[[int], None]:
         "num_epochs": "None",
     }
     file = os.path.relpath(HERE.parent / "configs" / "cnn_cifar10.py")
-    found = config.load(f"{file}:tutorial", overrides=overrides, schema=settings.schema)
-    built = setup.build(found)
-    held: dict[str, Any] = {"state": start.new_state(built)[0]}
+    found = values.load(f"{file}:tutorial", overrides=overrides, schema=settings.schema)
+    built = build.build(found)
+    held: dict[str, Any] = {"state": starting_points.new_state(built)[0]}
     one_by_one = (range(step, step + 1) for step in range(built.total_steps))
     batches = iter(Prefetch(built.put, one_by_one))
 

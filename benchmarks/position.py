@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bigjax.data import packing  # noqa: E402
+from bigjax.data.text import packing  # noqa: E402
 
 ROW_LENGTH, BATCH_ROWS = 64, 32
 

@@ -39,7 +39,8 @@ def main() -> None:
     flags, overrides = _flags()
     import jax
 
-    from bigjax import config, memory, settings
+    from bigjax.config import values
+    from bigjax.engine import cost, settings
 
     with tempfile.TemporaryDirectory() as folder:
         file, given = _config(flags.model, folder=Path(folder))
@@ -47,7 +48,7 @@ def main() -> None:
         runs = []
         for size in flags.dispatch:
             sized = given | {"steps_per_dispatch": str(size)}
-            found = config.load(str(file), overrides=sized, schema=settings.schema)
+            found = values.load(str(file), overrides=sized, schema=settings.schema)
             runs.append(_Run(found, size=size, num_updates=flags.updates))
     kind = jax.devices()[0].device_kind
     setup = runs[0].setup
@@ -65,7 +66,7 @@ def main() -> None:
         mfu = f"{speed / (peak * jax.device_count()):.1%}" if peak else "-"
         stats = jax.local_devices()[0].memory_stats() or {}
         most = f"{stats['peak_bytes_in_use'] / 2**30:.2f}" if stats else "-"
-        planned = memory.peak(run.setup.train_step) or 0
+        planned = cost.peak_memory(run.setup.train_step) or 0
         print(
             f"{run.size:>8}  {seconds * 1e3:>9.3f}  {min(run.seconds) * 1e3:>8.3f}  "
             f"{max(run.seconds) * 1e3:>8.3f}  {speed / 1e12:>8.2f}  {mfu:>6}  "
@@ -79,10 +80,11 @@ class _Run:
     def __init__(self, found: Any, *, size: int, num_updates: int):
         import jax
 
-        from bigjax import setup, start
+        from bigjax.checkpoints import starting_points
+        from bigjax.engine import build
 
-        self.setup, self.size = setup.build(found), size
-        self._state, _ = start.new_state(self.setup)
+        self.setup, self.size = build.build(found), size
+        self._state, _ = starting_points.new_state(self.setup)
         self._calls = -(-num_updates // size)
         steps = range(size)
         self._batches = [self.setup.put(steps) for _ in range(min(self._calls, 4))]
@@ -94,7 +96,7 @@ class _Run:
     def turn(self) -> None:
         import jax
 
-        from bigjax import collectives
+        from bigjax.engine import collectives
 
         began = time.perf_counter()
         for number in range(self._calls):

@@ -109,7 +109,8 @@ class Worker:
 
 
 def _setup(flags: argparse.Namespace) -> Any:
-    from bigjax import config, settings, setup
+    from bigjax.config import values
+    from bigjax.engine import build, settings
 
     overrides = {
         "num_steps": str(WARMUP + UPDATES["bigjax"] * flags.rounds),
@@ -122,7 +123,7 @@ def _setup(flags: argparse.Namespace) -> Any:
         variant = ":wikiann"
         overrides["data.data_dir"] = flags.data_dir
     file = os.path.relpath(HERE.parent / "configs" / "bert_ner.py")
-    return setup.build(config.load(file + variant, overrides=overrides, schema=settings.schema))
+    return build.build(values.load(file + variant, overrides=overrides, schema=settings.schema))
 
 
 def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
@@ -163,8 +164,8 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
 def _bigjax_worker(flags: argparse.Namespace) -> None:
     import jax
 
+    from bigjax.checkpoints.starting_points import new_state
     from bigjax.data.pipeline import Prefetch
-    from bigjax.start import new_state
 
     setup = _setup(flags)
     state, _ = new_state(setup)
@@ -196,7 +197,7 @@ def _bigjax_worker(flags: argparse.Namespace) -> None:
 
 
 def _model_dir() -> str:
-    from bigjax.models.huggingface import find_folder
+    from bigjax.models.origins import find_folder
 
     return find_folder("minilm")
 

@@ -1,4 +1,4 @@
-"""Owns the one exception that means "the user can mend this".
+"""Owns the exceptions that mean "the user can fix this", and the exit codes of the program.
 
 `main.py` prints a `UserError` as one line and exits with code 2; every other exception is a bug of
 ours and keeps its traceback.
@@ -7,6 +7,9 @@ ours and keeps its traceback.
 import difflib
 from collections.abc import Iterable, Sequence
 
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
+PROCESS_GONE = 76  # the same
+
 
 class UserError(ValueError):
     """Bad input: the message is one line that says what is wrong, where, what was expected and
@@ -14,6 +17,19 @@ class UserError(ValueError):
 
     exit_code = 2
     prefix = "error: "
+
+
+class Stopped(UserError):
+    """The run was asked to stop, and what it had done is saved."""
+
+    exit_code = STOPPED
+    prefix = ""
+
+
+class ProcessGone(UserError):
+    """Another process of the run is late, gone or out of step, so that a restart may help."""
+
+    exit_code = PROCESS_GONE
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

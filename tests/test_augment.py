@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from bigjax.data import augment
-from bigjax.data.augment import Augmentation
+from bigjax.data.images import augment
+from bigjax.data.images.augment import Augmentation
 from bigjax.errors import UserError
 
 MASK = 2**64 - 1

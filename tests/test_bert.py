@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigjax.flops import count_flops
+from bigjax.engine.cost import count_flops
 from bigjax.models import bert, huggingface, ops
 from bigjax.trees import leaf_names, map_named
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigjax.cadence import Cadence, is_due, spans
+from bigjax.loop.cadence import Cadence, is_due, spans
 
 
 @pytest.mark.parametrize(

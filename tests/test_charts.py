@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigjax import charts
-from bigjax.charts import Series
+from bigjax.report import charts
+from bigjax.report.charts import Series
 
 SVG = "{http://www.w3.org/2000/svg}"
 

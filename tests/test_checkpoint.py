@@ -22,11 +22,13 @@ from conftest import ROOT
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bigjax import checkpoint, manifest, sharding
-from bigjax.checkpoint import Checkpoints, abstract
+from bigjax.checkpoints import manifest, save
+from bigjax.checkpoints.manifest import DamagedCheckpoint
+from bigjax.checkpoints.save import Checkpoints
+from bigjax.engine import sharding
+from bigjax.engine.sharding import abstract
+from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
-from bigjax.manifest import DamagedCheckpoint
-from bigjax.state import TrainState
 
 WHOLE = P()
 FACTS = {"best_score": None, "best_step": None, "without_better": 0}
@@ -226,8 +228,8 @@ def test_what_is_damaged_is_never_removed_and_takes_no_place(tmp_path):
 
 # What the finishing of a save calls next, and the newest step on the disk at that moment.
 STAGES = {
-    "before anything is flushed": (checkpoint, "_flush_all", 1),
-    "before files are hashed": (checkpoint, "file_hashes", 1),
+    "before anything is flushed": (save, "_flush_all", 1),
+    "before files are hashed": (save, "file_hashes", 1),
     "before the manifest is written": (manifest, "write", 1),
     "before the manifest has its name": (os, "replace", 1),
     "before the checkpoint has its name": (os, "rename", 1),

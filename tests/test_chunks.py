@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bigjax import chunks
-from bigjax.metrics import Mean
+from bigjax.engine import microbatches
+from bigjax.scores.metrics import Mean
 
 TOLERANCE = 1e-6
 NUM_ROWS = 24
@@ -42,7 +42,7 @@ def batch():
 
 
 def chunked(params, batch, num_chunks: int) -> dict[str, Mean]:
-    return chunks.sums_in_chunks(sums, params, batch, num_chunks=num_chunks)
+    return microbatches.sums_in_chunks(sums, params, batch, num_chunks=num_chunks)
 
 
 def mean_loss_and_sums(found):
@@ -107,4 +107,4 @@ def test_num_chunks_is_the_least_that_divides_the_rows_and_keeps_to_the_size():
             fits = [n for n in range(1, num_rows + 1) if num_rows % n == 0 and num_rows / n <= rows]
             least = -(-num_rows // rows)
             expected = fits[0] if fits[0] <= 2 * least else 1
-            assert chunks.num_chunks(num_rows, rows=rows) == expected
+            assert microbatches.num_chunks(num_rows, rows=rows) == expected

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from bigjax import class_scores
-from bigjax.metrics import Confusion
+from bigjax.scores import class_scores
+from bigjax.scores.metrics import Confusion
 
 CLOSE = 1e-12
 

@@ -7,8 +7,8 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bigjax import collectives, sharding
-from bigjax.collectives import Collective
+from bigjax.engine import collectives, sharding
+from bigjax.engine.collectives import Collective
 
 TEXT = """HloModule small
 

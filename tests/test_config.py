@@ -16,10 +16,10 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigjax import config as configs
-from bigjax import optim, settings
-from bigjax.data.image_sources import IMAGE_SOURCES
-from bigjax.data.sources import SOURCES
+from bigjax.config import values as configs
+from bigjax.data.images.image_sources import IMAGE_SOURCES
+from bigjax.data.text.text_sources import SOURCES
+from bigjax.engine import optim, schedules, settings
 from bigjax.errors import UserError
 from bigjax.models import cnn
 from bigjax.tasks import TASKS
@@ -459,7 +459,7 @@ class Reads(ast.NodeVisitor):
         if getattr(node.func, "id", None) == "duration":
             what = node.args[1].value
             section = next(k.value.value for k in node.keywords if k.arg == "section")
-            units = inspect.signature(optim.in_steps).parameters
+            units = inspect.signature(schedules.in_steps).parameters
             self.keys |= {(section, f"{what}_{unit}") for unit in units}
         self.generic_visit(node)
 
@@ -480,7 +480,7 @@ def every_taker() -> list[tuple[str, Callable]]:
     ]
     assert {task for task, *_ in inputs} == set(TASKS)
     found = {}
-    choices = itertools.product(inputs, optim.OPTIMIZERS, optim.SCHEDULES)
+    choices = itertools.product(inputs, optim.OPTIMIZERS, schedules.SCHEDULES)
     for (task, source, network, checkpoint), optimizer_name, schedule in choices:
         values = {
             "": {"task": task},

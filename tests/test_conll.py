@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bigjax.data import conll
+from bigjax.data.text import conll
 from bigjax.errors import UserError
 
 WNUT17 = Path(__file__).parents[2] / "shared" / "data" / "wnut17"

@@ -12,9 +12,9 @@ import pytest
 from jax._src import distributed as jax_distributed
 from jax._src.lib import _jax
 
-from bigjax import distributed
-from bigjax.distributed import Processes
 from bigjax.errors import UserError
+from bigjax.processes import distributed
+from bigjax.processes.distributed import Processes
 
 
 class Client:

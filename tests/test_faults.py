@@ -26,9 +26,10 @@ from test_stop import (
     train_in,
 )
 
-from bigjax import logs, train
 from bigjax.errors import UserError
-from bigjax.lock import Lock
+from bigjax.modes import train
+from bigjax.run_folder import writers
+from bigjax.run_folder.lock import Lock
 
 HALF = 13  # the step at which a run is broken off; its last checkpoint is of step 10
 
@@ -236,7 +237,7 @@ def test_a_disk_that_fails_is_one_line_and_the_run_goes_on_when_it_is_mended(
 
     workdir = tmp_path / "run"
     with monkeypatch.context() as patch:
-        during_a_step(patch, lambda: patch.setattr(logs.JsonLines, "write_scalars", fail))
+        during_a_step(patch, lambda: patch.setattr(writers.JsonLines, "write_scalars", fail))
         message = error_of(workdir)
     assert message == (
         f"--workdir={workdir}: its files cannot be written to ({os.strerror(number)}); what was "
@@ -297,7 +298,7 @@ def test_a_disk_that_is_full_ends_the_run_with_one_line_and_it_goes_on(disk, tmp
 
 # Leaves nothing but what is left of the last page of each file, which its next lines fill.
 FILLS_THE_DISK = """
-def build(config, build=train.build, calls=itertools.count(1)):
+def build(config, build=loop.build, calls=itertools.count(1)):
     setup = build(config)
     def step(state, batch):
         if next(calls) == 8:
@@ -311,10 +312,10 @@ def build(config, build=train.build, calls=itertools.count(1)):
                         file.write(bytes(4096))
                 except OSError:
                     pass
-            train.is_due = lambda every, step: every == 1  # no save until then
+            loop.is_due = lambda every, step: every == 1  # no save until then
         return setup.train_step(state, batch)
     return setup._replace(train_step=step)
-train.build = build
+loop.build = build
 """
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from bigjax.flops import count_flops
+from bigjax.engine.cost import count_flops
 from bigjax.models import ops
 
 

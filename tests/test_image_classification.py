@@ -15,16 +15,17 @@ from conftest import ROOT
 from jax.sharding import Mesh
 from sklearn.utils.class_weight import compute_class_weight
 
-from bigjax import config as configs
-from bigjax import settings, setup, sharding, start
-from bigjax.data import image_sources, images
+from bigjax.checkpoints import starting_points
+from bigjax.config import values as configs
+from bigjax.data.images import decoding, image_sources
 from bigjax.data.pipeline import global_batch
+from bigjax.engine import build, settings, sharding
+from bigjax.engine.state import TrainState
+from bigjax.engine.step import mean_gradients
 from bigjax.errors import UserError
-from bigjax.evaluate import evaluate
+from bigjax.loop.evaluate import evaluate
 from bigjax.models import cnn
-from bigjax.state import TrainState
-from bigjax.step import mean_gradients
-from bigjax.tasks import image_classification
+from bigjax.tasks.image_classification import task as image_classification
 
 TOLERANCE = 1e-5
 DIGITS = ROOT / "configs" / "cnn_digits.py"
@@ -141,12 +142,12 @@ def skewed(
     """The digits 0 to 6, of which in training the higher ones are rare."""
     splits = image_sources.digits(source=source, num_dev=num_dev, num_test=num_test, seed=seed)
 
-    def pick(split: str, labels: np.ndarray) -> images.Images:
+    def pick(split: str, labels: np.ndarray) -> decoding.Images:
         place = np.arange(len(labels))
         kept = (labels < 7) & ((split != "train") | (place % (labels + 1) == 0))
         ids = np.flatnonzero(kept)
         pixels = splits[split].pixels(ids)
-        return images.in_memory(pixels, labels=labels[ids], class_names="0123456", where=split)
+        return decoding.in_memory(pixels, labels=labels[ids], class_names="0123456", where=split)
 
     return {split: pick(split, found.labels) for split, found in splits.items()}
 
@@ -255,15 +256,15 @@ def test_smoothing_and_weights_are_of_the_training_loss_alone(task, variables):
 # --- parts, chunks and devices --------------------------------------------------------------------
 
 
-def built(overrides=(), *, file: Path = DIGITS, num_devices: int = 1) -> setup.Setup:
+def built(overrides=(), *, file: Path = DIGITS, num_devices: int = 1) -> build.Setup:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", lambda spec: mesh_of(num_devices))  # noqa: ARG005
-        return setup.build(load(overrides, file=file))
+        return build.build(load(overrides, file=file))
 
 
-def updates(run: setup.Setup, *, num_steps: int):
+def updates(run: build.Setup, *, num_steps: int):
     """The state after some updates, and the loss of each."""
-    state, _ = start.new_state(run)
+    state, _ = starting_points.new_state(run)
     losses = []
     for number in range(num_steps):
         state, scalars = run.train_step(state, run.put(range(number, number + 1)))

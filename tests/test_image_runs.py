@@ -25,9 +25,11 @@ from test_image_classification import (
     updates,
 )
 
-from bigjax import restore, setup, sharding, start, train
-from bigjax.checkpoint import Checkpoints
-from bigjax.data import image_sources
+from bigjax.checkpoints import restore, starting_points
+from bigjax.checkpoints.save import Checkpoints
+from bigjax.data.images import image_sources
+from bigjax.engine import build, sharding
+from bigjax.modes import train
 from bigjax.trees import leaf_names
 
 TOLERANCE = 1e-5
@@ -72,7 +74,7 @@ def fast_file(tmp_path_factory):
 
 
 class Run(NamedTuple):
-    setup: setup.Setup
+    setup: build.Setup
     workdir: Path
     scores: dict[str, float]
 
@@ -85,7 +87,7 @@ def finished(tmp_path_factory, fast_file):
         patch.setattr(sharding, "make_mesh", lambda spec: mesh_of(1))  # noqa: ARG005
         config = load(EVERYTHING, file=fast_file)
         scores = train.train(config, workdir=str(workdir))
-        return Run(setup.build(config), workdir, scores)
+        return Run(build.build(config), workdir, scores)
 
 
 def last_state(run: Run, *, workdir: Path):
@@ -107,7 +109,7 @@ def curve(workdir: Path, name: str) -> list[float]:
 
 def test_what_is_frozen_stays_bitwise_as_it_was_and_all_else_moves(finished):
     """Batch statistics too."""
-    before, _ = start.new_state(finished.setup)
+    before, _ = starting_points.new_state(finished.setup)
     after = last_state(finished, workdir=finished.workdir)
     for kind in ("params", "ema", "model_state"):
         old, new = getattr(before, kind), getattr(after, kind)
@@ -126,10 +128,10 @@ def test_the_same_seed_gives_bitwise_the_same_state_twice_in_a_row(finished):
 @pytest.mark.usefixtures("on_one_device")
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
     """Batch statistics, averaged parameters, metrics and the record of batches included."""
-    build = setup.build
+    original = build.build
 
     def stopping_at_13(config):
-        run = build(config)
+        run = original(config)
 
         def train_step(state, batch):
             if int(state.step) == 13:
@@ -166,9 +168,9 @@ def test_a_run_gives_its_body_and_statistics_to_one_with_another_head(
     monkeypatch.setitem(image_sources.IMAGE_SOURCES, "digits", skewed)  # of seven classes
     given = EVERYTHING | {"init.checkpoint": str(finished.workdir), "ema_decay": "none"}
     run = built(given, file=fast_file)
-    found, _ = start.new_state(run)
+    found, _ = starting_points.new_state(run)
     at_random = load(given | {"init.checkpoint": "none"}, file=fast_file)
-    random, _ = start.new_state(run._replace(config=at_random))
+    random, _ = starting_points.new_state(run._replace(config=at_random))
     params, model_state, _ = restore.read_params(str(finished.workdir))
     assert found.params["head"]["bias"].shape == (7,)
     assert_bitwise_equal(found.params["head"], random.params["head"])

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from sklearn import metrics as sklearn
 
-from bigjax import class_scores, sections
-from bigjax.data.images import Images
-from bigjax.metrics import Confusion
-from bigjax.tasks import image_scores
+from bigjax.data.images.decoding import Images
+from bigjax.report import sections
+from bigjax.scores import class_scores
+from bigjax.scores.metrics import Confusion
+from bigjax.tasks.image_classification import image_scores
 
 
 def made_up(*, num=200, num_classes=10, shape=(8, 8, 3), seed=0) -> tuple[Images, dict]:

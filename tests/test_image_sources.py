@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigjax.config import _parameters
-from bigjax.data import image_sources, images
-from bigjax.data.image_sources import IMAGE_SOURCES
+from bigjax.config.values import _parameters
+from bigjax.data.images import decoding, image_sources
+from bigjax.data.images.image_sources import IMAGE_SOURCES
 from bigjax.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -71,7 +71,7 @@ def test_a_folder_gives_its_images_in_the_order_of_their_names_with_the_class_of
     paths = [path for path in (animals / "train").rglob("*") if path.is_file()]
     paths.sort(key=lambda path: (path.parts[-2] == "dog" or "old" in path.parts, path.as_posix()))
     assert len(paths) == 15
-    expected = [images.decode(path.read_bytes(), image_size=8, channels=3) for path in paths]
+    expected = [decoding.decode(path.read_bytes(), image_size=8, channels=3) for path in paths]
     np.testing.assert_array_equal(train.pixels(np.arange(15)), expected)
     assert train.labels.tolist() == [int("dog" in path.parts) for path in paths]
     assert found["test"].labels.tolist() == [1, 1, 1], "by the classes of train"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigjax.data import images
+from bigjax.data.images import decoding
 from bigjax.errors import UserError
 
 EVERYTHING = 4.0
@@ -35,7 +35,7 @@ def file_of(image, *, kind: str = "PNG", **options) -> bytes:
 
 def encoded(files: list[bytes | Path], *, labels=None, class_names=("a", "b"), where="there"):
     labels = [i % 2 for i in range(len(files))] if labels is None else labels
-    return images.Encoded(
+    return decoding.Encoded(
         read=lambda ids: [(files[i], labels[i]) for i in ids],
         name=lambda i: f"{where} number {i}",
         num=len(files),
@@ -47,7 +47,7 @@ def encoded(files: list[bytes | Path], *, labels=None, class_names=("a", "b"), w
 
 def load_one(files, *, image_size: int | None = 8, cache_gib: float = EVERYTHING, **options):
     splits = {"train": encoded(files, **options)}
-    return images.load(splits, image_size=image_size, cache_gib=cache_gib)["train"]
+    return decoding.load(splits, image_size=image_size, cache_gib=cache_gib)["train"]
 
 
 def load_error(files, **options) -> str:
@@ -64,7 +64,7 @@ def load_error(files, **options) -> str:
 def test_a_file_without_loss_gives_the_pixels_that_were_written(kind):
     pixels = noise(9, 13, 3)
     stored = file_of(pixels, kind=kind, **({"lossless": True} if kind == "WEBP" else {}))
-    found = images.decode(stored, image_size=None, channels=3)
+    found = decoding.decode(stored, image_size=None, channels=3)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, pixels)
 
@@ -72,7 +72,7 @@ def test_a_file_without_loss_gives_the_pixels_that_were_written(kind):
 def test_a_jpeg_gives_what_pillow_decodes():
     stored = file_of(noise(16, 24, 3), kind="JPEG")
     expected = np.asarray(Image.open(io.BytesIO(stored)))
-    np.testing.assert_array_equal(images.decode(stored, image_size=None, channels=3), expected)
+    np.testing.assert_array_equal(decoding.decode(stored, image_size=None, channels=3), expected)
 
 
 def test_other_kinds_of_colour_become_rgb_or_grey():
@@ -84,7 +84,7 @@ def test_other_kinds_of_colour_become_rgb_or_grey():
     bits = Image.fromarray((grey > 99).astype(np.uint8) * 255).convert("1")
     wide = Image.fromarray(grey.astype(np.uint16) * 256 + 17)
     of_palette = colour[0][grey % 4]
-    decode = lambda image, **options: images.decode(  # noqa: E731
+    decode = lambda image, **options: decoding.decode(  # noqa: E731
         file_of(image, **options), image_size=None, channels=3
     )
     np.testing.assert_array_equal(decode(grey), in_rgb)
@@ -94,7 +94,7 @@ def test_other_kinds_of_colour_become_rgb_or_grey():
     np.testing.assert_array_equal(decode(bits)[..., 0], np.where(grey > 99, 255, 0))
     np.testing.assert_array_equal(decode(wide), in_rgb, err_msg="the upper 8 of 16 bits")
     assert decode(Image.fromarray(colour).convert("CMYK"), kind="JPEG").shape == (5, 7, 3)
-    to_grey = images.decode(file_of(colour), image_size=None, channels=1)
+    to_grey = decoding.decode(file_of(colour), image_size=None, channels=1)
     expected = np.round(colour @ [0.299, 0.587, 0.114])
     assert to_grey.shape == (5, 7, 1)
     np.testing.assert_allclose(to_grey[..., 0], expected, atol=1)
@@ -120,7 +120,7 @@ def test_an_image_is_turned_upright_as_its_exif_orientation_says(kind, orientati
     exif[0x0112] = orientation
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     file = file_of(np.ascontiguousarray(stored), kind=kind, exif=exif, **options)
-    found = images.decode(file, image_size=None, channels=3)
+    found = decoding.decode(file, image_size=None, channels=3)
     assert found.shape == upright.shape
     np.testing.assert_allclose(found.astype(int), upright, atol=12 if kind == "JPEG" else 0)
 
@@ -147,7 +147,7 @@ def slow_resize(line: np.ndarray, *, size: int) -> np.ndarray:
 def test_the_shorter_side_is_resized_without_aliasing_and_the_centre_is_cut_out(height, width):
     size = 24 if height != 24 or width != 48 else 36  # the third is enlarged
     pixels = noise(height, width, 3) // 2 + 64  # away from 0 and 255, where Pillow would clip twice
-    found = images.decode(file_of(pixels), image_size=size, channels=3)
+    found = decoding.decode(file_of(pixels), image_size=size, channels=3)
     scale = size / min(height, width)
     rows = slow_resize(pixels.astype(float), size=round(height * scale))
     both = slow_resize(rows.transpose(1, 0, 2), size=round(width * scale)).transpose(1, 0, 2)
@@ -160,7 +160,7 @@ def test_the_shorter_side_is_resized_without_aliasing_and_the_centre_is_cut_out(
 def test_a_large_jpeg_is_decoded_small_and_looks_as_if_it_were_not():
     detailed = np.asarray(Image.fromarray(noise(150, 200, 3)).resize((800, 600), 3))
     stored = file_of(detailed, kind="JPEG", quality=95)
-    found = images.decode(stored, image_size=64, channels=3).astype(int)
+    found = decoding.decode(stored, image_size=64, channels=3).astype(int)
     whole = Image.open(io.BytesIO(stored)).crop((100, 0, 700, 600)).resize((64, 64), 3)
     assert np.abs(found - np.asarray(whole)).mean() < 2.0  # 0.7; 8 if decoded at 64 at once
 
@@ -175,7 +175,7 @@ def test_pixels_are_those_of_the_ids_in_any_order_whether_cached_or_not(data, nu
     cached, on_demand = (
         load_one(files, image_size=image_size, cache_gib=gib) for gib in (EVERYTHING, NOTHING)
     )
-    expected = [images.decode(files[i], image_size=image_size, channels=3) for i in ids]
+    expected = [decoding.decode(files[i], image_size=image_size, channels=3) for i in ids]
     for found in (cached, on_demand):
         assert found.shape == ((6, 6, 3) if image_size is None else (4, 4, 3))
         pixels = found.pixels(ids)
@@ -209,7 +209,7 @@ def test_what_fits_in_the_budget_is_decoded_once_and_what_does_not_whenever_it_i
 
         split = encoded(files)._replace(read=read)
         budget = (bytes_of_both_splits + spare) / 2**30
-        found = images.load({"a": split, "b": split}, image_size=8, cache_gib=budget)
+        found = decoding.load({"a": split, "b": split}, image_size=8, cache_gib=budget)
         assert sorted(read_ids) == sorted([*range(20)] * 2), "one look at each image"
         for _ in range(2):
             found["a"].pixels(np.arange(20))
@@ -261,13 +261,13 @@ def test_all_damaged_images_of_all_splits_are_found_and_the_first_few_named(cach
         "dev": encoded([good, tmp_path / "missing.png"], where="elsewhere"),
     }
     with pytest.raises(UserError) as caught:
-        images.load(splits, image_size=8, cache_gib=cache_gib)
+        decoding.load(splits, image_size=8, cache_gib=cache_gib)
     message = str(caught.value)
     assert message.startswith("301 of 602 images cannot be used: there number 0: is none of JPEG")
     assert message.endswith("; ...")
     assert "there number 4: " in message and "there number 6" not in message
     with pytest.raises(UserError, match="elsewhere number 1: the file cannot be read: No such fil"):
-        images.load({"dev": splits["dev"]}, image_size=8, cache_gib=cache_gib)
+        decoding.load({"dev": splits["dev"]}, image_size=8, cache_gib=cache_gib)
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"oh"), "resize"])
@@ -295,7 +295,7 @@ def test_images_of_several_shapes_need_a_size(cache_gib):
     assert load_one(files, image_size=8, cache_gib=cache_gib).shape == (8, 8, 3)
     splits = {"train": encoded(files[:1]), "test": encoded(files[1:])}
     with pytest.raises(UserError, match=r"differ in size \(train 8x8, test 9x7\); set data.image"):
-        images.load(splits, image_size=None, cache_gib=cache_gib)
+        decoding.load(splits, image_size=None, cache_gib=cache_gib)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_the_fingerprint_is_of_images_labels_and_class_names():
 
 def test_pixels_that_are_in_memory_already_are_a_split_too():
     pixels = noise(5, 4, 6, 1)
-    make = lambda pixels: images.in_memory(  # noqa: E731
+    make = lambda pixels: decoding.in_memory(  # noqa: E731
         pixels, labels=np.arange(5), class_names=list("abcde"), where="here"
     )
     found = make(pixels)
@@ -349,7 +349,9 @@ def test_pixels_that_are_in_memory_already_are_a_split_too():
 def test_what_decodes_images_is_not_imported_before_an_image_is_decoded():
     program = """
 import sys
-from bigjax.data import augment, image_sources, images
+from bigjax.data.images import augment
+from bigjax.data.images import image_sources
+from bigjax.data.images import decoding
 assert not {"PIL", "sklearn", "tensorflow_datasets"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -14,10 +14,10 @@ raise ImportError("not to be imported")
 """
 PROGRAM = """\
 import importlib, pkgutil, sys
-import bigjax, bigjax.run
+import bigjax, bigjax.modes.run
 for module in pkgutil.walk_packages(bigjax.__path__, "bigjax."):
     importlib.import_module(module.name)
-from bigjax.logs import TensorBoard, Terminal
+from bigjax.run_folder.writers import TensorBoard, Terminal
 TensorBoard(sys.argv[1], resume_at=0).close()
 Terminal(start=0, total_steps=1).close()
 assert not {"tensorflow", "torch", "transformers"} & set(sys.modules)

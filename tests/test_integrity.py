@@ -13,14 +13,15 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bigjax import integrity, sharding
+from bigjax.checkpoints import hashes
+from bigjax.engine import sharding
 
 DTYPES = ("float32", "bfloat16", "float16", "int32", "uint32", "int8", "uint8", "bool")
 SHAPES = ((), (1,), (7,), (3, 5), (2, 3, 4), (0,), (4, 0, 2))
 
 
 def hashes_of(**leaves) -> dict[str, str]:
-    return integrity.by_name(leaves, hashes=integrity.content_hashes(leaves))
+    return hashes.by_name(leaves, hashes=hashes.content_hashes(leaves))
 
 
 def hash_of(x) -> str:
@@ -106,7 +107,7 @@ SPECS = [
 def test_no_sharding_changes_the_hash_and_every_device_knows_it(mesh, spec, dtype):
     x = random_array(dtype, (16, 24))
     placed = jax.device_put(x, NamedSharding(sharding.make_mesh(mesh), spec))
-    (found,) = integrity.content_hashes([placed])
+    (found,) = hashes.content_hashes([placed])
     assert found.is_fully_replicated
     assert hash_of(placed) == reference(x)
 
@@ -117,7 +118,7 @@ def test_a_sharded_array_is_hashed_without_gathering_it():
     shape = jax.ShapeDtypeStruct(
         (512, 512), jnp.float32, sharding=NamedSharding(mesh, P("fsdp", "tensor"))
     )
-    compiled = integrity._hash.lower(shape).compile()
+    compiled = hashes._hash.lower(shape).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 512 * 512 * 4 / 8
     lines = [line for line in compiled.as_text().splitlines() if "all-gather(" in line]
     assert not any("512" in line for line in lines)
@@ -125,8 +126,8 @@ def test_a_sharded_array_is_hashed_without_gathering_it():
 
 def test_hashes_are_the_same_inside_a_jitted_function():
     tree = {"a": jnp.arange(6.0), "b": jnp.int32(3)}
-    inside = jax.jit(integrity.content_hashes)(tree)
-    assert integrity.by_name(tree, hashes=inside) == hashes_of(**tree)
+    inside = jax.jit(hashes.content_hashes)(tree)
+    assert hashes.by_name(tree, hashes=inside) == hashes_of(**tree)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -143,13 +144,13 @@ def folder(tmp_path) -> Path:
 
 def problems_of(folder: Path, change) -> list[str]:
     """What is found after `change(folder)`."""
-    expected = integrity.file_hashes(str(folder))
+    expected = hashes.file_hashes(str(folder))
     change(folder)
-    return integrity.check_files(str(folder), expected=expected)
+    return hashes.check_files(str(folder), expected=expected)
 
 
 def test_a_file_is_known_by_size_and_sha256(folder):
-    found = integrity.file_hashes(str(folder))
+    found = hashes.file_hashes(str(folder))
     assert found == {
         name: (len(content), hashlib.sha256(content).hexdigest())
         for name, content in (("a", b"one"), ("d/empty", b""), ("d/e/b", bytes(5000)))

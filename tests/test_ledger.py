@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigjax.ledger import Ledger
-from bigjax.task import Dataset
+from bigjax.data.dataset import Dataset
+from bigjax.run_folder.ledger import Ledger
 
 ROWS = 3  # in a batch
 

@@ -12,12 +12,12 @@ import pytest
 from conftest import ROOT
 
 from bigjax.errors import UserError
-from bigjax.lock import Lock
+from bigjax.run_folder.lock import Lock
 
 HOLDS = """
 import sys, time
 sys.path.insert(0, {root!r})
-from bigjax.lock import Lock
+from bigjax.run_folder.lock import Lock
 with Lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)

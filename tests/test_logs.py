@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import module_at
 
-from bigjax.logs import JsonLines, TensorBoard, Terminal, Writers
+from bigjax.run_folder.writers import JsonLines, TensorBoard, Terminal, Writers
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_the_time_left_is_that_of_the_steps_to_come_at_the_speed_since_the_start
     capsys, monkeypatch
 ):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr("bigjax.logs.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("bigjax.run_folder.writers.time.monotonic", lambda: clock.now)
     terminal = Terminal(start=50, total_steps=200)
     clock.now += 25.0  # 50 steps at half a second each, 100 to go
     terminal.write_scalars(100, {"train/loss": 1.0})

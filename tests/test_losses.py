@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigjax.losses import cross_entropy
+from bigjax.scores.losses import cross_entropy
 
 TOLERANCE = 1e-5
 

@@ -162,13 +162,13 @@ def test_traceback_shows_where_an_error_comes_from():
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch, tmp_path):
-    monkeypatch.setattr("bigjax.run.run", Mock(side_effect=ZeroDivisionError))
+    monkeypatch.setattr("bigjax.modes.run.run", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         main.main([f"--config={CONFIG}", f"--workdir={tmp_path}"])
 
 
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("bigjax.run.run", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr("bigjax.modes.run.run", Mock(side_effect=KeyboardInterrupt))
     assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}"]) == 130
     assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
 

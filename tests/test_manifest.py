@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bigjax import manifest
+from bigjax.checkpoints import manifest
+from bigjax.checkpoints.manifest import DamagedCheckpoint, Manifest
 from bigjax.errors import UserError
-from bigjax.manifest import DamagedCheckpoint, Manifest
 
 FULL = Manifest(
     step=7,

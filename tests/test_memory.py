@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 from conftest import ROOT
 
-from bigjax import config as configs
-from bigjax import memory, settings, setup
-from bigjax.check import check
+from bigjax.config import values as configs
+from bigjax.engine import build, cost, settings
 from bigjax.errors import UserError
+from bigjax.modes.check import check
 
 FILE = f"{ROOT}/configs/cnn_digits.py"
 SIZE = 1000
@@ -20,35 +20,35 @@ def config(**batch: str) -> configs.Config:
     return configs.load(FILE, overrides=overrides, schema=settings.schema)
 
 
-def build(**batch: str) -> setup.Setup:
-    return setup.build(config(**batch))
+def build(**batch: str) -> build.Setup:
+    return build.build(config(**batch))
 
 
 def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():
     x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
-    kept = memory.peak(jax.jit(lambda x: x + 1).lower(x).compile())
-    donated = memory.peak(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile())
+    kept = cost.peak_memory(jax.jit(lambda x: x + 1).lower(x).compile())
+    donated = cost.peak_memory(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile())
     assert (kept, donated) == (2 * SIZE * 4, SIZE * 4)
 
 
 def test_a_program_fits_where_it_leaves_some_of_the_device_free():
     x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
     compiled = jax.jit(lambda x: x + 1).lower(x).compile()
-    assert memory.fits(compiled, limit=None)
-    assert memory.fits(compiled, limit=10 * SIZE)
-    assert not memory.fits(compiled, limit=8 * SIZE)
+    assert cost.fits(compiled, limit=None)
+    assert cost.fits(compiled, limit=10 * SIZE)
+    assert not cost.fits(compiled, limit=8 * SIZE)
 
 
 def test_auto_accumulates_as_little_as_fits_and_check_proposes_it(capsys):
     whole = build()
-    peak = memory.peak(whole.train_step)
+    peak = cost.peak_memory(whole.train_step)
     assert build(accumulate="auto").num_microbatches == 1
-    gib = 0.9 * peak / memory.SHARE / 2**30
+    gib = 0.9 * peak / cost.SHARE / 2**30
     found = build(accumulate="auto", device_memory_gib=str(gib))
     assert found.num_microbatches > 1
-    assert memory.peak(found.train_step) <= 0.9 * peak
+    assert cost.peak_memory(found.train_step) <= 0.9 * peak
     half = build(accumulate=str(found.num_microbatches // 2))
-    assert memory.peak(half.train_step) > 0.9 * peak
+    assert cost.peak_memory(half.train_step) > 0.9 * peak
     check(config(device_memory_gib=str(gib)))
     proposed = f"DOES NOT FIT: --config.batch.accumulate={found.num_microbatches} does\n"
     assert proposed in capsys.readouterr().out

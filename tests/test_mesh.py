@@ -10,10 +10,11 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax import collectives, settings, setup, sharding, start
-from bigjax import config as configs
+from bigjax.checkpoints import starting_points
+from bigjax.config import values as configs
+from bigjax.engine import build, collectives, settings, sharding
+from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
-from bigjax.state import TrainState
 
 TOLERANCE = 1e-5
 NUM_STEPS = 50
@@ -55,7 +56,7 @@ WITH_STATISTICS = "images with batch statistics"
 FILES[WITH_STATISTICS] = f"{ROOT}/configs/cnn_digits.py:residual"
 
 
-def build(task: str, spec: str, overrides: dict[str, str]) -> setup.Setup:
+def build(task: str, spec: str, overrides: dict[str, str]) -> build.Setup:
     given = (TAGGING if task == "tagging" else IMAGES) | {"mesh": spec}
     if task == WITH_STATISTICS:  # Adam would make full steps of gradients that are rounding alone
         given |= {"optim.name": "sgd", "optim.momentum": "0.9", "optim.learning_rate": "0.02"}
@@ -64,13 +65,13 @@ def build(task: str, spec: str, overrides: dict[str, str]) -> setup.Setup:
         if spec == "one device":
             one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
             patch.setattr(sharding, "make_mesh", lambda spec: one)  # noqa: ARG005
-        return setup.build(configs.load(FILES[task], overrides=given, schema=settings.schema))
+        return build.build(configs.load(FILES[task], overrides=given, schema=settings.schema))
 
 
 class Run(NamedTuple):
     """The parameters before the first update, the loss of each, the state after the last."""
 
-    setup: setup.Setup
+    setup: build.Setup
     begin: Any
     losses: list[float]
     state: TrainState
@@ -79,7 +80,7 @@ class Run(NamedTuple):
 @functools.cache
 def run_on(task: str, spec: str, num_parts: int = 1) -> Run:
     built = build(task, spec, {"batch.accumulate": str(num_parts)})
-    state, _ = start.new_state(built)
+    state, _ = starting_points.new_state(built)
     begin, losses = jax.tree.map(np.array, jax.device_get(state.params)), []
     for step in range(NUM_STEPS):
         state, scalars = built.train_step(state, built.put(range(step, step + 1)))

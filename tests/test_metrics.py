@@ -14,7 +14,7 @@ from seqeval.metrics import sequence_labeling, v1
 from seqeval.scheme import IOB2, Entities
 
 from bigjax.errors import UserError
-from bigjax.metrics import Confusion, EntityCounts, Mean, conlleval_spans, spans
+from bigjax.scores.metrics import Confusion, EntityCounts, Mean, conlleval_spans, spans
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-creative-work", "I-creative-work")
 BARE = ("O", "B", "I")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from seqeval.metrics import f1_score
 
-from bigjax.data import news, news_names
-from bigjax.data.sentences import Sentences
+from bigjax.data.text import news, news_names
+from bigjax.data.text.sentences import Sentences
 from bigjax.errors import UserError
 
 GENERIC = frozenset(news_names.GENERIC.split())

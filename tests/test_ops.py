@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from bigjax import step as steps
+from bigjax.engine import step as steps
 from bigjax.models import ops
 
 SIGMAS = 5.0

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigjax import optim
+from bigjax.engine import optim, schedules
 from bigjax.errors import UserError
 from bigjax.models import bert
 
@@ -23,7 +23,7 @@ DECAY_RULES = ((r".*(bias|scale)", 0.0), (r".*", 1.0))
 
 
 def rates(name: str, *, warmup_steps: int = 0, total_steps: int = 100, **options) -> list[float]:
-    schedule = optim.make_schedule(
+    schedule = schedules.make_schedule(
         name, learning_rate=PEAK, total_steps=total_steps, warmup_steps=warmup_steps, **options
     )
     return [float(schedule(jnp.int32(step))) for step in range(total_steps + 1)]
@@ -53,7 +53,7 @@ def test_without_warm_up_the_first_update_has_the_peak():
 
 
 def test_a_schedule_past_its_end_stays_there():
-    schedule = optim.make_schedule(
+    schedule = schedules.make_schedule(
         "cosine", learning_rate=PEAK, total_steps=10, warmup_steps=0, floor=0.1
     )
     assert float(schedule(jnp.int32(25))) == pytest.approx(PEAK * 0.1)
@@ -69,7 +69,11 @@ def test_a_warm_up_may_be_the_whole_run_but_no_longer():
 
 
 in_steps = functools.partial(
-    optim.in_steps, "schedule.warmup", steps_per_epoch=12.5, examples_per_epoch=400, total_steps=50
+    schedules.in_steps,
+    "schedule.warmup",
+    steps_per_epoch=12.5,
+    examples_per_epoch=400,
+    total_steps=50,
 )
 
 
@@ -121,7 +125,7 @@ DEPTHS = {
 
 
 def make(params=PARAMS, *, depths=DEPTHS, **options) -> optim.Optimizer:
-    schedule = optim.make_schedule("cosine", learning_rate=PEAK, total_steps=20, warmup_steps=4)
+    schedule = schedules.make_schedule("cosine", learning_rate=PEAK, total_steps=20, warmup_steps=4)
     settings = {"learning_rate": PEAK, "clip_norm": None} | options
     return optim.make_optimizer(params, schedule=schedule, depths=depths, **settings)
 

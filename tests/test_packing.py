@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bigjax.data import packing, text, tfds
+from bigjax.data.text import packing, tfds_text, tokenization, windowing
 from bigjax.errors import UserError
 
 LENGTHS_OF_A_ROW = st.integers(1, 24)
@@ -147,10 +147,10 @@ def test_rows_are_97_percent_full_on_log_normal_lengths(row_length):
 
 def test_rows_of_64_are_97_percent_full_on_wikiann(shared_data, minilm):
     pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
-    splits = tfds.read("wikiann/en", data_dir=shared_data / "tfds")
-    tokenizer = text.load_tokenizer(minilm)
+    splits = tfds_text.read("wikiann/en", data_dir=shared_data / "tfds")
+    tokenizer = tokenization.load_tokenizer(minilm)
     for sentences in splits.values():
-        windows = text.make_windows(sentences.words, tokenizer=tokenizer, row_length=64)
+        windows = windowing.make_windows(sentences.words, tokenizer=tokenizer, row_length=64)
         assert packing.plan(windows.lengths, row_length=64).fill > 0.97, sentences.where
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigjax.data import packing, pipeline, text
+from bigjax.data import pipeline, shuffling
+from bigjax.data.dataset import Dataset
+from bigjax.data.text import packing, tokenization, windowing
 from bigjax.errors import UserError
-from bigjax.task import Dataset
 
 ROW_LENGTH, BATCH_ROWS = 16, 4
 GOLDEN_ORDER = [96, 462, 288, 477, 101]
@@ -23,13 +24,13 @@ GOLDEN_SHA256 = "b207c1ca384276fbd8a3473cef7142ef918d553aa290923ae73da49c1024aa9
 def dataset(tiny_bert) -> Dataset:
     """Thirty packed sentences, in batches of four rows."""
     sentences = [["John", "saw", "Berlin", "."][: 1 + i % 4] for i in range(30)]
-    tokenizer = text.load_tokenizer(tiny_bert)
-    windows = text.make_windows(sentences, tokenizer=tokenizer, row_length=ROW_LENGTH)
+    tokenizer = tokenization.load_tokenizer(tiny_bert)
+    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=ROW_LENGTH)
     packed = packing.plan(windows.lengths, row_length=ROW_LENGTH)
     stream = packing.epochs(packed, seed=0)
 
     def rows(numbers: np.ndarray) -> dict[str, np.ndarray]:
-        filled = text.fill_rows(windows, stream(numbers), row_length=ROW_LENGTH)
+        filled = windowing.fill_rows(windows, stream(numbers), row_length=ROW_LENGTH)
         return filled | {"mask": filled["words"] >= 0}
 
     return Dataset(
@@ -111,7 +112,7 @@ def test_a_batch_of_no_size_or_two_is_an_error_of_the_user(examples, rows):
 @given(st.integers(1, 60), st.integers(0, 2**40), st.integers(0, 10**6))
 def test_every_epoch_holds_every_example_once_in_an_order_of_its_own(num_examples, seed, epoch):
     numbers = np.arange(epoch * num_examples, (epoch + 2) * num_examples)
-    found = pipeline.shuffled(num_examples, seed=seed)(numbers)
+    found = shuffling.shuffled(num_examples, seed=seed)(numbers)
     assert found.dtype == np.int64
     first, second = found[:num_examples].tolist(), found[num_examples:].tolist()
     assert sorted(first) == sorted(second) == list(range(num_examples))
@@ -125,14 +126,14 @@ def test_every_epoch_holds_every_example_once_in_an_order_of_its_own(num_example
 def test_an_example_does_not_depend_on_the_numbers_asked_for_before_or_beside_it(
     num_examples, numbers
 ):
-    stream = pipeline.shuffled(num_examples, seed=1)
+    stream = shuffling.shuffled(num_examples, seed=1)
     together = stream(np.array(numbers, np.int64))
-    alone = [int(pipeline.shuffled(num_examples, seed=1)(np.array([n]))[0]) for n in numbers]
+    alone = [int(shuffling.shuffled(num_examples, seed=1)(np.array([n]))[0]) for n in numbers]
     assert together.tolist() == alone == [int(stream(np.array([n]))[0]) for n in numbers]
 
 
 def test_many_threads_may_ask_for_different_epochs_at_once():
-    stream = pipeline.shuffled(1000, seed=0)
+    stream = shuffling.shuffled(1000, seed=0)
     wanted = [np.random.default_rng(i).integers(0, 50_000, 200) for i in range(40)]
     expected = [stream(numbers) for numbers in wanted]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -142,7 +143,7 @@ def test_many_threads_may_ask_for_different_epochs_at_once():
 
 def test_seeds_have_different_orders_and_an_order_never_changes():
     numbers = np.r_[0:500, 38500:39000]
-    orders = [pipeline.shuffled(500, seed=seed)(numbers).tolist() for seed in range(6)]
+    orders = [shuffling.shuffled(500, seed=seed)(numbers).tolist() for seed in range(6)]
     assert len({str(order) for order in orders}) == 6
     assert orders[5][:5] == GOLDEN_ORDER
     assert hashlib.sha256(str(orders[5]).encode()).hexdigest() == GOLDEN_SHA256
@@ -150,9 +151,9 @@ def test_seeds_have_different_orders_and_an_order_never_changes():
 
 def test_nothing_to_shuffle_and_a_negative_seed_are_errors_of_the_user():
     with pytest.raises(UserError, match="seed=-1: expected 0 or more"):
-        pipeline.shuffled(3, seed=-1)
+        shuffling.shuffled(3, seed=-1)
     with pytest.raises(UserError, match="the data set is empty"):
-        pipeline.shuffled(0, seed=0)
+        shuffling.shuffled(0, seed=0)
 
 
 # --- the thread ---

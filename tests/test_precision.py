@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bigjax import precision, sharding
+from bigjax.engine import param_dtypes, sharding
 from bigjax.errors import UserError
 
 NARROW = {"w": "bfloat16"}
@@ -15,7 +15,7 @@ NARROW = {"w": "bfloat16"}
 
 def rounded(values, *, seed: int = 0) -> np.ndarray:
     params = {"w": jnp.asarray(values, jnp.float32)}
-    found = precision.at_random(params, dtypes=NARROW, key=jax.random.key(seed))["w"]
+    found = param_dtypes.at_random(params, dtypes=NARROW, key=jax.random.key(seed))["w"]
     assert found.dtype == jnp.bfloat16
     return np.asarray(found, np.float64)
 
@@ -34,8 +34,8 @@ def test_many_updates_too_small_for_bfloat16_add_up():
     found = {"w": jnp.ones(10_000, jnp.bfloat16)}
     assert (found["w"].astype(jnp.float32) + step).astype(jnp.bfloat16).max() == 1
     for i in range(100):
-        wide = {"w": precision.widen(found)["w"] + step}
-        found = precision.at_random(wide, dtypes=NARROW, key=jax.random.key(i))
+        wide = {"w": param_dtypes.widen(found)["w"] + step}
+        found = param_dtypes.at_random(wide, dtypes=NARROW, key=jax.random.key(i))
     assert np.asarray(found["w"], np.float64).mean() == pytest.approx(1 + 100 * step, abs=1e-3)
 
 
@@ -56,7 +56,7 @@ def test_rounding_depends_on_the_key_and_on_no_mesh():
     values = np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)
     place = NamedSharding(sharding.make_mesh("data=4,fsdp=2"), P("data", "fsdp"))
     split = {"w": jax.device_put(values, place)}
-    round_ = jax.jit(lambda x: precision.at_random(x, dtypes=NARROW, key=jax.random.key(0)))
+    round_ = jax.jit(lambda x: param_dtypes.at_random(x, dtypes=NARROW, key=jax.random.key(0)))
     np.testing.assert_array_equal(np.asarray(round_(split)["w"], np.float64), rounded(values))
     assert (rounded(values, seed=1) != rounded(values)).any()
 
@@ -64,18 +64,18 @@ def test_rounding_depends_on_the_key_and_on_no_mesh():
 def test_leaves_have_the_types_of_their_rules():
     params = {"encoder": {"w": jnp.ones(3)}, "head": {"w": jnp.ones(3)}}
     rules = (("encoder/.*", "bfloat16"), (".*", "float32"))
-    dtypes = precision.dtypes(params, rules=rules)
+    dtypes = param_dtypes.dtypes(params, rules=rules)
     for found in (
-        precision.nearest(params, dtypes=dtypes),
-        precision.at_random(params, dtypes=dtypes, key=jax.random.key(0)),
+        param_dtypes.nearest(params, dtypes=dtypes),
+        param_dtypes.at_random(params, dtypes=dtypes, key=jax.random.key(0)),
     ):
         assert found["encoder"]["w"].dtype == jnp.bfloat16
         assert found["head"]["w"].dtype == jnp.float32
-        wide = precision.widen(found)
+        wide = param_dtypes.widen(found)
         assert {x.dtype for x in jax.tree.leaves(wide)} == {jnp.dtype("float32")}
-    assert precision.dtypes(params, rules=((".*", "float32"),)) is None
+    assert param_dtypes.dtypes(params, rules=((".*", "float32"),)) is None
 
 
 def test_an_unknown_type_is_one_line():
     with pytest.raises(UserError, match="'float16' for '.*'; expected float32 or bfloat16"):
-        precision.dtypes({"w": jnp.ones(3)}, rules=((".*", "float16"),))
+        param_dtypes.dtypes({"w": jnp.ones(3)}, rules=((".*", "float16"),))

@@ -17,9 +17,9 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax import config as configs
-from bigjax import settings, setup, sharding
-from bigjax.checkpoint import Checkpoints
+from bigjax.checkpoints.save import Checkpoints
+from bigjax.config import values as configs
+from bigjax.engine import build, settings, sharding
 from bigjax.trees import leaf_names
 
 TOLERANCE = 1e-5
@@ -65,7 +65,7 @@ PACED = f"""
 import os, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 import main
-from bigjax import ledger
+from bigjax.run_folder import ledger
 add = ledger.Ledger.add
 def paced(self, step):
     time.sleep(float(os.environ["PACE"]))
@@ -174,7 +174,7 @@ def last_state(workdir, *, file):
         one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
         patch.setattr(sharding, "make_mesh", lambda spec: one)  # noqa: ARG005
         found = configs.load(str(file), overrides={}, schema=settings.schema)
-        like = setup.build(found).state
+        like = build.build(found).state
     checkpoints = Checkpoints(str(workdir), keep_latest=1, keep_best=1)
     state, facts = checkpoints.restore(NUM_STEPS, like=like)
     checkpoints.close()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bigjax import config, settings
+from bigjax.config import values
+from bigjax.engine import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,12 +24,12 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_every_command_of_the_readme_names_a_config_that_resolves(arguments: list[str]) -> None:
     files = [a.removeprefix("--config=") for a in arguments if a.startswith("--config=")]
-    overrides = config.parse_overrides([a for a in arguments if a.startswith("--config.")])
+    overrides = values.parse_overrides([a for a in arguments if a.startswith("--config.")])
     if "--mode=evaluate" in arguments:
         assert not files  # it reads the settings from the run
         return
     (file,) = files
-    found = config.load(str(ROOT / file), overrides=overrides, schema=settings.schema)
+    found = values.load(str(ROOT / file), overrides=overrides, schema=settings.schema)
     settings.check_limits(found)
 
 
@@ -41,7 +42,7 @@ def test_every_setting_of_the_readme_is_one() -> None:
             overrides["batch.examples"] = "None"
         of_images = key.startswith("augment.") or key == "loss.class_weights"
         file = ROOT / "configs" / ("cnn_digits.py" if of_images else "bert_ner.py")
-        found = config.load(str(file), overrides=overrides, schema=settings.schema)
+        found = values.load(str(file), overrides=overrides, schema=settings.schema)
         settings.check_limits(found)
 
 

@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bigjax import reliability
+from bigjax.report import calibration
 
 SVG = "{http://www.w3.org/2000/svg}"
 BINS = [(0, None, None), (30, 0.4, 0.2), (0, None, None), (70, 0.9, 1.0)]
@@ -21,7 +21,7 @@ def edges(bar: ElementTree.Element, kind: str) -> tuple[float, float, float, flo
 
 
 def test_only_bins_with_examples_are_drawn_and_each_says_what_it_is():
-    found = bars(reliability.diagram("Calibration", bins=BINS))
+    found = bars(calibration.diagram("Calibration", bins=BINS))
     assert [bar.find(f"{SVG}title").text for bar in found] == [
         "confidence 0.25 to 0.50: 30 examples, mean confidence 0.4000, accuracy 0.2000",
         "confidence 0.75 to 1.00: 70 examples, mean confidence 0.9000, accuracy 1.0000",
@@ -29,7 +29,7 @@ def test_only_bins_with_examples_are_drawn_and_each_says_what_it_is():
 
 
 def test_bars_stand_where_the_axes_say():
-    low, high = bars(reliability.diagram("Calibration", bins=BINS))
+    low, high = bars(calibration.diagram("Calibration", bins=BINS))
     left, right, top, bottom = 50, 340, 52, 252
     for bar, start, confidence, accuracy in ((low, 0.25, 0.4, 0.2), (high, 0.75, 0.9, 1.0)):
         x0, y0, x1, y1 = edges(bar, "ink-0")
@@ -43,18 +43,18 @@ def test_bars_stand_where_the_axes_say():
 
 
 def test_the_fullest_bin_fills_the_panel_of_shares():
-    svg = reliability.diagram("Calibration", bins=BINS)
+    svg = calibration.diagram("Calibration", bins=BINS)
     heights = [y1 - y0 for _, y0, _, y1 in (edges(bar, "spread") for bar in bars(svg))]
     assert heights == pytest.approx([44 * 30 / 70, 44], abs=0.11)
     assert ">70%</text>" in svg
 
 
 def test_the_diagram_is_told_in_words_and_escapes_its_title():
-    svg = reliability.diagram("<b>", bins=BINS)
+    svg = calibration.diagram("<b>", bins=BINS)
     assert "<title>&lt;b&gt;</title>" in svg and "<b>" not in svg
     assert "30 examples with mean confidence 0.40 have accuracy 0.20; 70 examples" in svg
 
 
 def test_no_examples_make_an_empty_diagram():
-    svg = reliability.diagram("Calibration", bins=[(0, None, None)] * 15)
+    svg = calibration.diagram("Calibration", bins=[(0, None, None)] * 15)
     assert bars(svg) == [] and ">0%</text>" in svg

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bigjax import report
 from bigjax.errors import UserError
+from bigjax.report import page
 
 TYPES = ["LOC", "MISC", "ORG", "PER"]
 LONG = """
@@ -220,7 +220,7 @@ class Page(HTMLParser):
 
 
 def written(workdir: str) -> str:
-    return Path(report.write(workdir)).read_text(encoding="utf-8")
+    return Path(page.write(workdir)).read_text(encoding="utf-8")
 
 
 def with_metrics(folder: Path, text: str) -> str:
@@ -248,11 +248,11 @@ def spoilt(value, bad: str):
 def test_a_report_is_one_file_in_the_run_folder(tmp_path):
     workdir = fake_run(tmp_path / "run")
     before = set(Path(workdir).iterdir())
-    path = report.write(workdir)
+    path = page.write(workdir)
     assert set(Path(workdir).iterdir()) - before == {Path(path)}
     assert Path(path).name == "report.html"
     first = Path(path).read_bytes()
-    assert report.write(workdir) == path and Path(path).read_bytes() == first
+    assert page.write(workdir) == path and Path(path).read_bytes() == first
 
 
 def test_a_report_asks_for_nothing_outside_itself(tmp_path):
@@ -379,7 +379,7 @@ def test_a_last_line_that_was_cut_off_is_passed_over(tmp_path, tail):
 def test_a_damaged_line_elsewhere_is_named(tmp_path, line):
     workdir = with_metrics(tmp_path / "run", f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl:2: expected a JSON object") as error:
-        report.write(workdir)
+        page.write(workdir)
     assert "\n" not in str(error.value) and line in str(error.value)
 
 
@@ -459,7 +459,7 @@ def test_a_folder_that_is_no_run_is_the_users_to_mend(tmp_path, name):
     workdir = fake_run(tmp_path / "run", num_steps=3)
     Path(workdir, name).unlink()
     with pytest.raises(UserError, match=f"{name}: not found.*run training or evaluation"):
-        report.write(workdir)
+        page.write(workdir)
 
 
 @pytest.mark.parametrize("name", ["results.json", "config.json", "environment.json"])
@@ -467,11 +467,11 @@ def test_a_damaged_file_is_named(tmp_path, name):
     workdir = fake_run(tmp_path / "run", num_steps=3)
     Path(workdir, name).write_text('{"task": ')
     with pytest.raises(UserError, match=f"{name}: expected JSON"):
-        report.write(workdir)
+        page.write(workdir)
 
 
 def test_a_report_of_a_long_run_stays_small(tmp_path):
-    path = report.write(fake_run(tmp_path / "run", num_steps=4000))
+    path = page.write(fake_run(tmp_path / "run", num_steps=4000))
     assert Path(path).stat().st_size < 300_000
 
 

@@ -10,10 +10,11 @@ import orbax.checkpoint as ocp
 import pytest
 from test_checkpoint import assert_bitwise_equal, like, make_state, open_in, save_all
 
-from bigjax import restore
+from bigjax.checkpoints import restore
+from bigjax.checkpoints.manifest import DamagedCheckpoint
+from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
-from bigjax.manifest import DamagedCheckpoint
-from bigjax.state import TrainState
+from bigjax.models import origins
 
 
 @pytest.fixture(scope="module")
@@ -183,10 +184,10 @@ def test_a_folder_without_checkpoints_is_an_error_of_one_line(tmp_path, inside):
 
 
 def test_a_path_is_that_of_a_run_of_a_checkpoint_or_of_neither(saved, tmp_path):
-    assert restore.run_of(str(saved)) == str(saved)
-    assert restore.run_of(folder_of(saved, 1) + "/") == str(saved)
-    assert restore.run_of(str(saved / "checkpoints" / "1" / "state")) is None
-    assert restore.run_of(str(tmp_path)) is None
+    assert origins.run_of(str(saved)) == str(saved)
+    assert origins.run_of(folder_of(saved, 1) + "/") == str(saved)
+    assert origins.run_of(str(saved / "checkpoints" / "1" / "state")) is None
+    assert origins.run_of(str(tmp_path)) is None
 
 
 def test_of_another_run_the_newest_whole_state_is_read_and_nothing_is_touched(tmp_path, capsys):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, module_at
 
-from bigjax.flops import count_flops
+from bigjax.engine.cost import count_flops
 from bigjax.models import bert, ops
-from bigjax.tasks.token_tagging import Tagger
+from bigjax.tasks.token_tagging.task import Tagger
 
 LENGTH, ROWS = 32, 2
 

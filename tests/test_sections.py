@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigjax import sections
+from bigjax.report import sections
 
 
 class Read(HTMLParser):

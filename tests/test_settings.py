@@ -4,20 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from bigjax import config, settings
+from bigjax.config import values
+from bigjax.engine import settings
 from bigjax.errors import UserError
 
 FILE = str(Path(__file__).resolve().parent.parent / "configs" / "bert_ner.py")
 
 
-def load(**overrides: str) -> config.Config:
+def load(**overrides: str) -> values.Config:
     texts = {key.replace("__", "."): value for key, value in overrides.items()}
-    return config.load(FILE, overrides=texts, schema=settings.schema)
+    return values.load(FILE, overrides=texts, schema=settings.schema)
 
 
 @pytest.mark.parametrize("variant", ["", ":scratch", ":wikiann", ":conll2003", ":files"])
 def test_every_shipped_variant_is_within_the_limits(variant: str) -> None:
-    settings.check_limits(config.load(FILE + variant, overrides={}, schema=settings.schema))
+    settings.check_limits(values.load(FILE + variant, overrides={}, schema=settings.schema))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_every_shipped_variant_is_within_the_limits(variant: str) -> None:
 )
 def test_a_number_outside_its_limits_is_refused_by_name(key: str, value: str) -> None:
     try:
-        found = config.load(FILE, overrides={key: value}, schema=settings.schema)
+        found = values.load(FILE, overrides={key: value}, schema=settings.schema)
     except UserError as error:  # "nan" is not a number to begin with
         assert key in str(error)
         return
@@ -46,10 +47,10 @@ def test_every_limit_is_of_a_setting_that_exists() -> None:
     for variant in ("", ":scratch", ":files"):
         for schedule in ("linear", "rsqrt"):
             overrides = {"schedule.name": schedule}
-            found = config.load(FILE + variant, overrides=overrides, schema=settings.schema)
+            found = values.load(FILE + variant, overrides=overrides, schema=settings.schema)
             known |= set(found.flat())
     images = str(Path(FILE).parent / "cnn_folder.py")
-    known |= set(config.load(images, overrides={}, schema=settings.schema).flat())
+    known |= set(values.load(images, overrides={}, schema=settings.schema).flat())
     assert set(settings.LIMITS) <= known
 
 
@@ -64,4 +65,4 @@ def test_every_limit_is_of_a_setting_that_exists() -> None:
 )
 def test_an_unknown_choice_names_the_nearest(key: str, value: str, near: str) -> None:
     with pytest.raises(UserError, match=near):
-        config.load(FILE, overrides={key: value}, schema=settings.schema)
+        values.load(FILE, overrides={key: value}, schema=settings.schema)

@@ -7,11 +7,11 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from bigjax import optim, sharding
+from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import global_batch
+from bigjax.engine import optim, sharding
 from bigjax.errors import UserError
 from bigjax.models import bert
-from bigjax.task import Dataset
 
 MESHES = ("data=8", "fsdp=8", "data=2,fsdp=2,tensor=2")
 

@@ -13,23 +13,24 @@ from jax._src import distributed as jax_distributed
 from test_distributed import Client
 from test_stop import NUM_STEPS, config_in, load, one_device
 
-from bigjax import setup, sharding, start
-from bigjax.checkpoint import Checkpoints
-from bigjax.errors import UserError
-from bigjax.state import TrainState
+from bigjax.checkpoints import starting_points
+from bigjax.checkpoints.save import Checkpoints
+from bigjax.engine import build, sharding
+from bigjax.engine.state import TrainState
+from bigjax.errors import ProcessGone, UserError
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
-        return setup.build(load(config_in(tmp_path_factory.mktemp("config"))))
+        return build.build(load(config_in(tmp_path_factory.mktemp("config"))))
 
 
 @pytest.fixture(scope="module")
 def fresh(built) -> TrainState:
     """The state before the first update, of random parameters."""
-    state, source = start.new_state(built)
+    state, source = starting_points.new_state(built)
     assert source == "random"
     return state
 
@@ -64,14 +65,16 @@ def runs(tmp_path_factory, fresh) -> dict[str, Path]:
     return {name: save(folder / name, fresh, steps=at) for name, at in steps.items()}
 
 
-def begin(built: setup.Setup, workdir: Path, **init: Path) -> start.Start:
+def begin(built: build.Setup, workdir: Path, **init: Path) -> starting_points.Start:
     """With the settings `init.*` that are given."""
     values = built.config.values | {
         "init": built.config["init"] | {k: str(v) for k, v in init.items()}
     }
     checkpoints = open_in(workdir)
     try:
-        return start.begin(built._replace(config=built.config._replace(values=values)), checkpoints)
+        return starting_points.begin(
+            built._replace(config=built.config._replace(values=values)), checkpoints
+        )
     finally:
         checkpoints.close()
 
@@ -96,7 +99,7 @@ def test_the_runs_own_checkpoint_comes_before_all_else(built, runs, tmp_path, ca
 def test_another_runs_state_comes_before_given_parameters(built, runs, tmp_path, capsys):
     found = begin(built, tmp_path, resume_from=runs["other"], checkpoint=runs["given"])
     assert not found.restored and int(found.state.step) == 5
-    assert found.facts == start.NO_FACTS  # what was best there is not best here
+    assert found.facts == starting_points.NO_FACTS  # what was best there is not best here
     assert_filled(found.state, 5)
     said = capsys.readouterr().out
     assert said.startswith(f"starting from the state of {runs['other']}, at step 5; ")
@@ -182,7 +185,7 @@ def test_a_process_that_sees_other_checkpoints_is_named(
     assert int(begin(built, workdir).state.step) == 3
     other_process.said = {k: v for k, v in other_process.said.items() if k.endswith("/1")}
     other_process.said[f"bigjax/facts/{what}/1"] = said
-    with pytest.raises(start.OthersDiffer, match="process 1 differs from process 0 in") as error:
+    with pytest.raises(ProcessGone, match="process 1 differs from process 0 in") as error:
         begin(built, workdir)
     assert problem in str(error.value) and error.value.exit_code == 76
 
@@ -201,7 +204,7 @@ def arrays(**leaves: tuple[int, ...]) -> dict:
 def test_what_matched_is_taken_and_what_is_missing_or_dropped_is_said():
     variables = arrays(body=(2, 3), head=(3, 5), extra=(4,))
     wanted = shapes(body=(2, 3), head=(3, 7), new=(1,))
-    found, report = start.match(variables, wanted=wanted, source="there")
+    found, report = starting_points.match(variables, wanted=wanted, source="there")
     assert found == {"params": {"body": variables["params"]["body"], "head": None, "new": None}}
     assert report == (
         "init.checkpoint=there: 1 of 3 arrays matched; 2 missing, which start at random "
@@ -211,14 +214,16 @@ def test_what_matched_is_taken_and_what_is_missing_or_dropped_is_said():
 
 def test_a_long_list_is_cut_to_its_first_three():
     names = {f"layer_{i}": (1,) for i in range(5)}
-    _, report = start.match(arrays(body=(2,), **names), wanted=shapes(body=(2,)), source="there")
+    _, report = starting_points.match(
+        arrays(body=(2,), **names), wanted=shapes(body=(2,)), source="there"
+    )
     dropped = "params/layer_0 (1,), params/layer_1 (1,), params/layer_2 (1,) and 2 more"
     assert report == f"init.checkpoint=there: 1 of 1 arrays matched; 5 dropped ({dropped})"
 
 
 def test_where_nothing_matches_one_line_says_what_there_is_and_what_was_wanted():
     with pytest.raises(UserError) as error:
-        start.match(arrays(a=(2,)), wanted=shapes(a=(3,), b=(2,)), source="there")
+        starting_points.match(arrays(a=(2,)), wanted=shapes(a=(3,), b=(2,)), source="there")
     assert str(error.value) == (
         "init.checkpoint=there: none of its 1 arrays has the name and shape of one of this "
         "model's; it has params/a, the model has params/a, params/b"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from bigjax import config as configs
-from bigjax import optim, settings, step
+from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
-from bigjax.metrics import Mean
-from bigjax.tasks import token_tagging
+from bigjax.engine import optim, schedules, settings, step
+from bigjax.scores.metrics import Mean
+from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
 
 TOLERANCE = 1e-5
@@ -50,7 +50,7 @@ def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarr
 def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **options):
     params = jax.eval_shape(task.init, jax.random.key(0))["params"]
     depths = jax.tree.map(lambda _: 0, params)
-    schedule = optim.make_schedule(
+    schedule = schedules.make_schedule(
         "linear", learning_rate=learning_rate, total_steps=20, warmup_steps=0
     )
     return optim.make_optimizer(

@@ -18,9 +18,11 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax import config as configs
-from bigjax import manifest, settings, setup, sharding, train
-from bigjax.stop import Stopped
+from bigjax.checkpoints import manifest
+from bigjax.config import values as configs
+from bigjax.engine import build, settings, sharding
+from bigjax.errors import Stopped
+from bigjax.modes import train
 
 NUM_STEPS = 24
 TINY = f"""
@@ -136,8 +138,8 @@ def in_the_final_scoring(patch, act):
 
 
 def change_setup(patch, change):
-    build = setup.build
-    patch.setattr(train, "build", lambda config: change(build(config)))
+    original = build.build
+    patch.setattr(train, "build", lambda config: change(original(config)))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ jax.stages.Lowered.compile = compile_for_ever
 """
 # The twelfth step does not end, so only the second signal can have ended the process.
 HANGS_IN_A_STEP = """
-def build(config, build=train.build, calls=itertools.count(1)):
+def build(config, build=loop.build, calls=itertools.count(1)):
     setup = build(config)
     def step(state, batch):
         if next(calls) == 12:
@@ -222,21 +224,22 @@ def build(config, build=train.build, calls=itertools.count(1)):
             time.sleep(600)
         return setup.train_step(state, batch)
     return setup._replace(train_step=step)
-train.build = build
+loop.build = build
 """
 TAKES_A_SECOND_A_STEP = """
-def build(config, build=train.build):
+def build(config, build=loop.build):
     setup = build(config)
     step = lambda state, batch: (time.sleep(1), setup.train_step(state, batch))[1]
     return setup._replace(train_step=step)
-train.build = build
+loop.build = build
 """
 CHANGED = """
 import itertools, os, signal, sys, threading, time
 sys.path.insert(0, {root!r})
 import jax
 import main
-from bigjax import train
+from bigjax.loop import loop
+from bigjax.modes import train
 {change}
 sys.exit(main.main(sys.argv[1:]))
 """

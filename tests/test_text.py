@@ -15,14 +15,14 @@ from conftest import GOLDEN
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bigjax.data import news, text
+from bigjax.data.text import news, tokenization, windowing
 from bigjax.errors import UserError
 
 TINY = ("tiny_bert", "tiny_distilbert", "tiny_electra", "tiny_roberta")
 ODD_WORDS = (["[SEP]", "[CLS]", "<s>", "\u200d", "\ufeff"], [" ", "☃", "東京都", "e\u0301", "-"])
 
 
-def window(windows: text.Windows, number: int) -> tuple[list[int], list[int]]:
+def window(windows: windowing.Windows, number: int) -> tuple[list[int], list[int]]:
     """The tokens of a window, and the words they label."""
     span = slice(windows.offsets[number], windows.offsets[number + 1])
     return windows.tokens[span].tolist(), windows.words[span].tolist()
@@ -46,8 +46,8 @@ def expected_window(
 @pytest.mark.parametrize("name", TINY)
 def test_sub_words_and_their_words_are_those_of_transformers(name):
     golden = json.loads((GOLDEN / name / "golden.json").read_text(encoding="utf-8"))
-    tokenizer = text.load_tokenizer(str(GOLDEN / name))
-    windows = text.make_windows(golden["words"], tokenizer=tokenizer, row_length=40)
+    tokenizer = tokenization.load_tokenizer(str(GOLDEN / name))
+    windows = windowing.make_windows(golden["words"], tokenizer=tokenizer, row_length=40)
     unknown = tokenizer.token_to_id("<unk>" if name == "tiny_roberta" else "[UNK]")
     num_dropped = sum(
         len(set(range(len(words))) - set(word_ids))
@@ -71,20 +71,20 @@ def test_sub_words_and_their_words_are_those_of_transformers(name):
 @example(words=ODD_WORDS[0])
 @example(words=ODD_WORDS[1])
 def test_words_encoded_one_by_one_are_those_of_the_whole_sentence(name, words):
-    tokenizer = text.load_tokenizer(str(GOLDEN / name))
+    tokenizer = tokenization.load_tokenizer(str(GOLDEN / name))
     unknown = tokenizer.token_to_id("<unk>" if name == "tiny_roberta" else "[UNK]")
     whole = tokenizer.encode(words, is_pretokenized=True)
     expected = expected_window(whole.ids, whole.word_ids, num_words=len(words), unknown=unknown)
-    windows = text.make_windows([words], tokenizer=tokenizer, row_length=512)
+    windows = windowing.make_windows([words], tokenizer=tokenizer, row_length=512)
     if any(found is not None for found in whole.word_ids):
         assert window(windows, 0) == expected
     assert [w for w in windows.words.tolist() if w >= 0] == list(range(len(words)))
 
 
 def test_words_that_the_tokenizer_drops_become_the_unknown_token_and_are_still_predicted(tiny_bert):
-    tokenizer = text.load_tokenizer(tiny_bert)
+    tokenizer = tokenization.load_tokenizer(tiny_bert)
     sentences = [["\u200d", "\u200d"], ["saw", "\u200d", "a"], ["\x00"]]
-    windows = text.make_windows(sentences, tokenizer=tokenizer, row_length=16)
+    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=16)
     cls, sep, unk = (tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[UNK]"))
     saw, a = tokenizer.token_to_id("saw"), tokenizer.token_to_id("a")
     assert window(windows, 0) == ([cls, unk, unk, sep], [-1, 0, 1, -1])
@@ -130,7 +130,7 @@ def context(place: int, *, begin: int, end: int, length: int) -> float:
 @example(sizes=[[40, 1, 1, 40]], row_length=12)
 def test_every_word_is_owned_once_by_the_window_in_which_it_has_the_most_context(sizes, row_length):
     sentences, tokenizer = numbered(sizes)
-    windows = text.make_windows(sentences, tokenizer=tokenizer, row_length=row_length)
+    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=row_length)
     assert windows.lengths.max() <= row_length
     assert windows.num_unknown_words == 0
     owned = [word for word in windows.words.tolist() if word >= 0]
@@ -166,14 +166,14 @@ def test_every_word_is_owned_once_by_the_window_in_which_it_has_the_most_context
 
 @pytest.mark.parametrize("row_length", [0, 3, 9])
 def test_a_row_too_short_for_words_is_an_error_of_the_user(tiny_bert, row_length):
-    tokenizer = text.load_tokenizer(tiny_bert)
+    tokenizer = tokenization.load_tokenizer(tiny_bert)
     with pytest.raises(UserError, match=f"text.row_length={row_length} leaves .* expected 16"):
-        text.make_windows([["a"]], tokenizer=tokenizer, row_length=row_length)
+        windowing.make_windows([["a"]], tokenizer=tokenizer, row_length=row_length)
 
 
 def test_a_split_without_sentences_is_an_error_of_the_user(tiny_bert):
     with pytest.raises(UserError, match="a split of the data set is empty"):
-        text.make_windows([], tokenizer=text.load_tokenizer(tiny_bert), row_length=16)
+        windowing.make_windows([], tokenizer=tokenization.load_tokenizer(tiny_bert), row_length=16)
 
 
 # --- rows ---
@@ -183,7 +183,7 @@ def test_a_split_without_sentences_is_an_error_of_the_user(tiny_bert):
 def test_the_arrays_of_rows_are_those_of_a_plain_loop(data):
     sizes = data.draw(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=12), min_size=1))
     sentences, tokenizer = numbered(sizes)
-    windows = text.make_windows(sentences, tokenizer=tokenizer, row_length=16)
+    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=16)
     row_length = 48
     drawn = st.lists(st.integers(0, len(windows.lengths) - 1), max_size=3)  # 3 of 16 fit
     examples = data.draw(st.lists(drawn, min_size=1, max_size=5))
@@ -206,7 +206,7 @@ def test_the_arrays_of_rows_are_those_of_a_plain_loop(data):
                 expected["words"][row, column] = word
                 column += 1
 
-    found = text.fill_rows(
+    found = windowing.fill_rows(
         windows, [np.array(numbers, np.int64) for numbers in examples], row_length=row_length
     )
     assert set(found) == set(expected)
@@ -219,11 +219,11 @@ def test_the_arrays_of_rows_are_those_of_a_plain_loop(data):
 
 
 def test_truncation_and_padding_that_a_folder_asks_for_are_switched_off(tmp_path, tiny_bert):
-    tokenizer = text.load_tokenizer(tiny_bert)
+    tokenizer = tokenization.load_tokenizer(tiny_bert)
     tokenizer.enable_truncation(5)
     tokenizer.enable_padding(length=30)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = text.load_tokenizer(str(tmp_path))
+    loaded = tokenization.load_tokenizer(str(tmp_path))
     assert len(loaded.encode(["a"] * 9, is_pretokenized=True).ids) == 11
 
 
@@ -235,7 +235,7 @@ def test_a_folder_without_a_tokenizer_is_an_error_of_the_user(tmp_path, content,
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match=message) as error:
-        text.load_tokenizer(str(tmp_path))
+        tokenization.load_tokenizer(str(tmp_path))
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -267,7 +267,7 @@ def slowly_learnt(words: list[str], *, num_pieces: int) -> list[str]:
 )
 @example(["aaaa", "aaa", "aa", "abab", "ababab"], 60)
 def test_a_trained_vocabulary_is_that_of_plain_byte_pair_encoding(words, vocab_size):
-    tokenizer = text.train_wordpiece([words], vocab_size=vocab_size)
+    tokenizer = tokenization.train_wordpiece([words], vocab_size=vocab_size)
     vocab = tokenizer.get_vocab()
     in_order = sorted(vocab, key=vocab.get)
     assert in_order[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -276,21 +276,21 @@ def test_a_trained_vocabulary_is_that_of_plain_byte_pair_encoding(words, vocab_s
 
 def test_a_trained_tokenizer_knows_every_word_it_was_trained_on(tmp_path):
     sentences = news.read(num_train=200, num_dev=1, num_test=1)["train"].words
-    tokenizer = text.train_wordpiece(sentences, vocab_size=500)
+    tokenizer = tokenization.train_wordpiece(sentences, vocab_size=500)
     assert tokenizer.get_vocab_size() == 500
-    windows = text.make_windows(sentences, tokenizer=tokenizer, row_length=32)
+    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=32)
     assert windows.num_unknown_words == 0
     assert tokenizer.token_to_id("[UNK]") not in windows.tokens
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = text.load_tokenizer(str(tmp_path))
-    again = text.make_windows(sentences, tokenizer=loaded, row_length=32)
+    loaded = tokenization.load_tokenizer(str(tmp_path))
+    again = windowing.make_windows(sentences, tokenizer=loaded, row_length=32)
     np.testing.assert_array_equal(windows.tokens, again.tokens)
     np.testing.assert_array_equal(windows.words, again.words)
 
 
 def test_more_letters_than_the_vocabulary_has_room_for_leave_the_rarest_unknown():
     words = [chr(0x4E00 + i) for i in range(60) for _ in range(60 - i)]
-    tokenizer = text.train_wordpiece([words], vocab_size=32)
+    tokenizer = tokenization.train_wordpiece([words], vocab_size=32)
     assert tokenizer.get_vocab_size() == 32
     known = tokenizer.encode(sorted(set(words)), is_pretokenized=True, add_special_tokens=False)
     assert [token != "[UNK]" for token in known.tokens] == [i < 27 for i in range(60)]
@@ -298,14 +298,14 @@ def test_more_letters_than_the_vocabulary_has_room_for_leave_the_rarest_unknown(
 
 def test_a_vocabulary_too_small_for_any_word_is_an_error_of_the_user():
     with pytest.raises(UserError, match="text.vocab_size=5: expected 32 or more"):
-        text.train_wordpiece([["a"]], vocab_size=5)
+        tokenization.train_wordpiece([["a"]], vocab_size=5)
 
 
 def test_training_a_tokenizer_gives_the_same_one_in_every_process():
     program = (
         "import sys; from bigjax.data import news, text; "
         "words = news.read(num_train=400, num_dev=1, num_test=1)['train'].words; "
-        "sys.stdout.write(text.train_wordpiece(words, vocab_size=1000).to_str())"
+        "sys.stdout.write(tokenization.train_wordpiece(words, vocab_size=1000).to_str())"
     )
     trained = [
         subprocess.run(

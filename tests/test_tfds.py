@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigjax.data import tfds as reader
-from bigjax.data.conll import to_iob2
+from bigjax.data.text import tfds_text as reader
+from bigjax.data.text.conll import to_iob2
 from bigjax.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
@@ -218,12 +218,12 @@ def test_neither_importing_nor_reading_nor_failing_imports_tensorflow(data_dir, 
     program = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from bigjax.data import tfds
+from bigjax.data.text import tfds_text
 assert "tensorflow_datasets" not in sys.modules
-assert len(tfds.read("tiny_ner", data_dir={str(data_dir)!r})["train"].words) == 8
+assert len(tfds_text.read("tiny_ner", data_dir={str(data_dir)!r})["train"].words) == 8
 try:
-    tfds.read("conll2003", data_dir={str(data_dir)!r})
-except tfds.UserError as error:
+    tfds_text.read("conll2003", data_dir={str(data_dir)!r})
+except tfds_text.UserError as error:
     print(error)
 assert "tensorflow" not in sys.modules
 try:

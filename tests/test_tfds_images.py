@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigjax.data import image_sources, images, tfds_images
+from bigjax.data.images import decoding, image_sources, tfds_images
 from bigjax.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
@@ -148,7 +148,7 @@ def test_a_record_without_an_image_or_a_class_is_an_error_that_names_it():
     options = {"image": "image", "label": "label", "class_names": ("a", "b"), "channels": 3}
     encoded = tfds_images._encoded(records, where="there", **options)
     with pytest.raises(UserError, match="there: record 0 has 0 images and 1 classes; expected one"):
-        images.load({"train": encoded}, image_size=8, cache_gib=4.0)
+        decoding.load({"train": encoded}, image_size=8, cache_gib=4.0)
 
 
 # --- CIFAR-10 ---

@@ -12,13 +12,13 @@ import tokenizers
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax import config as configs
-from bigjax import settings, sharding
-from bigjax.data import news
+from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
+from bigjax.data.text import news
+from bigjax.engine import settings, sharding
 from bigjax.errors import UserError
-from bigjax.evaluate import evaluate
-from bigjax.tasks import token_tagging
+from bigjax.loop.evaluate import evaluate
+from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
 
 TOLERANCE = 1e-5

@@ -14,14 +14,16 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax import config as configs
-from bigjax import run, settings, setup, sharding, start, train
-from bigjax.checkpoint import Checkpoints
+from bigjax.checkpoints import starting_points
+from bigjax.checkpoints.save import Checkpoints
+from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
+from bigjax.engine import build, settings, sharding
 from bigjax.errors import UserError
-from bigjax.evaluate import evaluate
+from bigjax.loop.evaluate import evaluate
+from bigjax.loop.nonfinite import NonFiniteError
 from bigjax.models import huggingface
-from bigjax.nonfinite import NonFiniteError
+from bigjax.modes import run, train
 
 TOLERANCE = 1e-5
 NUM_STEPS = 24
@@ -65,7 +67,7 @@ def on_one_device(monkeypatch):
 class Run(NamedTuple):
     """A run that has ended."""
 
-    setup: setup.Setup
+    setup: build.Setup
     workdir: Path
     scores: dict[str, float]
 
@@ -81,7 +83,7 @@ def train_on_one_device(config: configs.Config, *, workdir: Path) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
         scores = train.train(config, workdir=str(workdir))
-        return Run(setup.build(config), workdir, scores)
+        return Run(build.build(config), workdir, scores)
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +130,10 @@ def assert_bitwise_equal(a, b) -> None:
 
 def change_train_step(monkeypatch, change) -> None:
     """`change(number, state, train_step, batch)` takes the place of update `number` of a run."""
-    build = setup.build
+    original = build.build
 
     def changed(config):
-        built = build(config)
+        built = original(config)
 
         def train_step(state, batch):
             return change(int(state.step), state, built.train_step, batch)
@@ -302,7 +304,7 @@ def test_the_full_state_of_another_run_is_gone_on_from(finished, tmp_path, capsy
 
 @pytest.mark.usefixtures("on_one_device")
 def test_parameters_of_another_run_start_a_run_with_its_own_tokenizer(finished, capsys):
-    state, source = start.new_state(setup.build(from_run(finished)))
+    state, source = starting_points.new_state(build.build(from_run(finished)))
     best = results_of(finished.workdir)["step"]
     assert source == f"{finished.workdir} (step {best})"
     assert_bitwise_equal(state.params, finished.restore(best)[0].params)
@@ -349,7 +351,7 @@ def test_a_run_with_parameters_in_bfloat16_learns_goes_on_bitwise_and_gives_them
     assert train.train(config, workdir=str(tmp_path / "stopped")) == run.scores
     assert_bitwise_equal(state, run.restore(NUM_STEPS, workdir=tmp_path / "stopped")[0])
 
-    found, _ = start.new_state(setup.build(from_run(run)))
+    found, _ = starting_points.new_state(build.build(from_run(run)))
     best, _ = run.restore(results_of(run.workdir)["step"])
     for x, y in zip(jax.tree.leaves(found.params), jax.tree.leaves(best.params), strict=True):
         assert x.dtype == jnp.float32

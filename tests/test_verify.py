@@ -15,10 +15,10 @@ import pytest
 from conftest import ROOT, module_at
 from test_checkpoint import make_state
 
-from bigjax import verify
-from bigjax.checkpoint import Checkpoints
+from bigjax.checkpoints.save import Checkpoints
 from bigjax.errors import UserError
-from bigjax.verify import NotTheSame
+from bigjax.modes import verify_resume as verify_mode
+from bigjax.modes.verify_resume import NotTheSame
 
 SECONDS = 900  # after which a process that should have ended fails its test
 
@@ -106,7 +106,7 @@ def compare(made: Path, *, num_kills: int = 1) -> None:
         "": {"seed": 0, "steps_per_dispatch": 1},
     }
     command = [sys.executable, "-c", COPIES, str(made)]
-    verify.verify_resume(config, command=command, workdir=str(made.parent / "verified"))
+    verify_mode.verify_resume(config, command=command, workdir=str(made.parent / "verified"))
 
 
 def test_runs_that_end_before_they_are_killed_are_compared_and_the_kills_counted(made, capsys):
@@ -183,7 +183,7 @@ def test_a_run_that_fails_is_told_with_its_last_line_and_where_its_output_is(tmp
     command = [sys.executable, "-c", "import sys; print('one'); sys.exit('error: two')"]
     config = {"verify": {"num_steps": 3, "num_kills": 1}, "": {"seed": 0, "steps_per_dispatch": 1}}
     with pytest.raises(UserError) as error:
-        verify.verify_resume(config, command=command, workdir=str(tmp_path))
+        verify_mode.verify_resume(config, command=command, workdir=str(tmp_path))
     output = tmp_path / "straight" / "output.txt"
     assert str(error.value) == f"a run ended with exit code 1: two (its output: {output})"
     assert error.value.exit_code == 2

@@ -9,18 +9,18 @@ import time
 import pytest
 from conftest import ROOT
 
-from bigjax import watchdog
-from bigjax.errors import UserError
-from bigjax.stop import Stopped
-from bigjax.watchdog import Watchdog
+from bigjax import errors
+from bigjax.errors import Stopped, UserError
+from bigjax.processes import watchdog
+from bigjax.processes.watchdog import Watchdog
 
 # Process 0 of 2, with peers that say what the test wants instead of a coordinator.
 PROGRAM = f"""
 import json, sys, threading, time
 sys.path.insert(0, {str(ROOT)!r})
-from bigjax import distributed
+from bigjax.processes import distributed
 from bigjax.errors import UserError
-from bigjax.watchdog import Watchdog
+from bigjax.processes.watchdog import Watchdog
 distributed.num_processes = lambda: 2
 distributed.number = lambda: 0
 other = {{"who": "(host H, pid 7)", "beat": 0, "moves": 3, "step": 120, "ended": None, "code": 0}}
@@ -113,7 +113,7 @@ def test_an_error_of_one_process_alone_passes_through(impatient):
 
 def test_a_silent_process_is_named_and_this_one_ends_for_a_restart():
     code, _, printed = ended("change = lambda other: None\nwith dog: work()")
-    assert code == watchdog.EXIT_CODE == 76
+    assert code == errors.PROCESS_GONE == 76
     assert printed.startswith(
         "process 1 (host H, pid 7) has not been heard from for "
     ) and printed.endswith(
@@ -243,7 +243,7 @@ def test_time_stands_still_where_the_process_does():
     """An hour passes between any two looks, as if the machine slept: no silence of others."""
     program = """
 import itertools, types
-from bigjax import watchdog
+from bigjax.processes import watchdog
 hours, beats = itertools.count(0, 3600.0), itertools.count()
 watchdog.time = types.SimpleNamespace(monotonic=lambda: next(hours))
 dog.set_times(stack_seconds=0.5, peer_seconds=5.0, hang_seconds=60.0)

@@ -4,7 +4,6 @@ What a row holds belongs to the task; where rows go belongs to `sharding.py`.
 """
 
 import concurrent.futures
-import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data import packing
+from bigjax.data.dataset import Batch, Dataset
 from bigjax.errors import UserError
-from bigjax.task import Batch, Dataset
 
 
 def batch_rows(*, examples: int | None, rows: int | None, num_examples: int, num_rows: int) -> int:
@@ -30,36 +28,6 @@ def batch_rows(*, examples: int | None, rows: int | None, num_examples: int, num
             f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
         )
     return rows or max(1, round(examples * num_rows / num_examples))
-
-
-def shuffled(num_examples: int, *, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """An endless stream of examples: number g is place `g % num_examples` of epoch
-    `g // num_examples`, and every epoch has an order of its own.
-
-    Returns:
-      A pure function from numbers (n,) to example ids int64 (n,); thread-safe.
-    Raises:
-      UserError: a negative seed, or no example.
-    """
-    if seed < 0:
-        raise UserError(f"seed={seed}: expected 0 or more")
-    if num_examples < 1:
-        raise UserError("no examples to shuffle: the data set is empty")
-
-    @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
-    def order(epoch: int) -> np.ndarray:
-        # Only the raw stream of the generator is used: it never changes between NumPy versions.
-        stream = np.random.Philox(np.random.SeedSequence((seed, epoch)))
-        return packing.random_order(stream, num=num_examples)
-
-    def ids(numbers: np.ndarray) -> np.ndarray:
-        epochs, places = np.divmod(numbers, num_examples)
-        found = np.empty(len(numbers), np.int64)
-        for epoch in np.unique(epochs).tolist():
-            found[epochs == epoch] = order(epoch)[places[epochs == epoch]]
-        return found
-
-    return ids
 
 
 def global_batch(dataset: Dataset, *, step: int, rows: np.ndarray) -> Batch:

@@ -1,5 +1,6 @@
 """Owns the one table of tasks: name in the config to module."""
 
-from bigjax.tasks import image_classification, token_tagging
+from bigjax.tasks.image_classification import task as image_classification
+from bigjax.tasks.token_tagging import task as token_tagging
 
 TASKS = {"image_classification": image_classification, "token_tagging": token_tagging}

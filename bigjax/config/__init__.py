@@ -1,0 +1,1 @@
+"""Settings: their values and types, the file, overrides."""

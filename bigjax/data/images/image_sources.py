@@ -1,0 +1,219 @@
+"""Owns which sources of labelled images there are, the settings of each, and the two that need no
+format of their own: folders of image files and scikit-learn's digits.
+
+Each source's keyword arguments are the keys of the config's `data` section for that source. Reading
+TFDS belongs to `tfds_images.py`, decoding to `images.py`.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bigjax.data.images import augment, decoding, tfds_images
+from bigjax.data.images.decoding import Images
+from bigjax.errors import UserError, nearest
+
+Splits = dict[str, Images]
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_LAYOUT = f"expected FOLDER/CLASS/IMAGE, with images named *{', *'.join(_SUFFIXES)}"
+
+
+def prepared_tfds_images(
+    *,
+    source: Literal["tfds"],  # noqa: ARG001 - chooses this function
+    name: str,
+    data_dir: str | None = None,
+    train: str = "train",
+    dev: str | None = None,
+    test: str | None = "test",
+    image: str = "image",
+    label: str = "label",
+    image_size: int | None = None,
+    cache_gib: float = 4.0,
+) -> Splits:
+    """A data set prepared by TensorFlow Datasets; train, dev and test are TFDS split expressions
+    ("train[98%:]"), image and label are feature names.
+
+    image_size and cache_gib are those of `decoding.load`.
+    """
+    wanted = {"train": train, "dev": dev, "test": test}
+    splits = {ours: theirs for ours, theirs in wanted.items() if theirs is not None}
+    encoded = tfds_images.read(name, data_dir=data_dir, splits=splits, image=image, label=label)
+    return decoding.load(encoded, image_size=image_size, cache_gib=cache_gib)
+
+
+def digits(
+    *,
+    source: Literal["digits"],  # noqa: ARG001
+    num_dev: int = 150,
+    num_test: int = 300,
+    seed: int = 0,
+) -> Splits:
+    """The 1,797 handwritten digits that scikit-learn brings along: grey, 8x8, no file, no network.
+
+    They have no splits of their own: num_dev and num_test of them are held out, with the same share
+    of each class. The seed says which.
+
+    Source: https://archive.ics.uci.edu/dataset/80 (the test set of it)
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        missing = "data.source='digits' needs scikit-learn"
+        raise UserError(f"{missing}: pip install 'bigjax[digits]'") from error
+    values, labels = load_digits(return_X_y=True)
+    pixels = np.round(values * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    if num_dev < 1 or num_test < 1 or num_dev + num_test >= len(labels):
+        raise UserError(
+            f"data.num_dev={num_dev} and data.num_test={num_test}: expected 1 or more of both and "
+            f"fewer than {len(labels)} in all"
+        )
+    order = _stratified_order(labels, keys=augment.keys(np.arange(len(labels)), seed=seed))
+    test, dev, train = np.split(order, [num_test, num_test + num_dev])
+    return {
+        split: decoding.in_memory(
+            pixels[ids], labels=labels[ids], class_names="0123456789", where=f"digits:{split}"
+        )
+        for split, ids in (("train", train), ("dev", dev), ("test", test))
+    }
+
+
+def image_folder(
+    *,
+    source: Literal["folder"],  # noqa: ARG001
+    train: str,
+    dev: str | None = None,
+    test: str | None = None,
+    dev_fraction: float = 0.1,
+    image_size: int = 64,
+    cache_gib: float = 4.0,
+) -> Splits:
+    """The user's own image files: a folder for each split, and in it one for each class, which is
+    named as the class.
+
+    Without `dev` the share `dev_fraction` of each class of train is held out; 0 holds out none.
+    Hidden files and those of other kinds are ignored, folders inside that of a class are not.
+    """
+    if not 0 <= dev_fraction <= 0.5:
+        raise UserError(f"data.dev_fraction={dev_fraction}: expected 0 to 0.5")
+    found = _read_folder(train, setting="data.train")
+    splits = {"train": found}
+    if dev is not None:
+        splits["dev"] = _read_folder(dev, setting="data.dev", known=found.class_names)
+    elif dev_fraction:
+        splits["train"], splits["dev"] = _hold_out(found, fraction=dev_fraction)
+    if test is not None:
+        splits["test"] = _read_folder(test, setting="data.test", known=found.class_names)
+    encoded = {split: _encoded(folder) for split, folder in splits.items()}
+    return decoding.load(encoded, image_size=image_size, cache_gib=cache_gib)
+
+
+IMAGE_SOURCES: dict[str, Callable[..., Splits]] = {
+    "tfds": prepared_tfds_images,
+    "digits": digits,
+    "folder": image_folder,
+}
+
+
+def _stratified_order(labels: np.ndarray, *, keys: np.ndarray) -> np.ndarray:
+    """All ids, int64, in an order by random keys of which every beginning holds the classes in the
+    proportions of the whole: the k-th of n of a class comes (k + 1/2) / n of the way."""
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        ids = np.flatnonzero(labels == label)
+        place[ids[np.argsort(keys[ids], kind="stable")]] = (np.arange(len(ids)) + 0.5) / len(ids)
+    return np.lexsort((keys, place))
+
+
+# --- folders ---
+
+
+class _Folder(NamedTuple):
+    """Image files of one split: `files` relative to `root`, in order, and the class of each."""
+
+    root: Path
+    files: Sequence[str]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def _read_folder(path: str, *, setting: str, known: Sequence[str] | None = None) -> _Folder:
+    """The image files in a folder. `known`: the names of classes there may be; None is any."""
+    root = Path(path).expanduser()
+    if not path:
+        raise UserError(f"{setting} is empty: give a folder with --config.{setting}=PATH")
+    if not root.is_dir():
+        found = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(f"{setting}={path!r} {found}; {_LAYOUT}")
+    entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    stray = [entry.name for entry in entries if _is_image(entry)]
+    names = tuple(entry.name for entry in entries if entry.is_dir())
+    if stray:
+        where = "beside its class folders" if names else "and no class folders"
+        raise UserError(f"{path} holds images {where} ({stray[0]!r}); {_LAYOUT}")
+    least, word = (2, "two") if known is None else (1, "one")
+    if len(names) < least:
+        holds = f"{path} holds {len(names)} class folders"
+        raise UserError(f"{holds}, expected {word} or more; {_LAYOUT}")
+    known = names if known is None else known
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{path}: class {name!r} is not one of data.train; {nearest(name, known)}"
+            )
+    files: list[str] = []
+    labels: list[int] = []
+    for name in names:
+        inside = _image_files(root / name)
+        if not inside:
+            raise UserError(f"{path}: class folder {name!r} holds no image; {_LAYOUT}")
+        files += [f"{name}/{file}" for file in inside]
+        labels += [known.index(name)] * len(inside)
+    return _Folder(root, files, np.array(labels, np.int32), tuple(known))
+
+
+def _image_files(folder: Path) -> list[str]:
+    """The image files in a folder and those inside it, relative to it, in order."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if _is_image(path))
+    return sorted(p.as_posix() for p in paths if not any(part.startswith(".") for part in p.parts))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and path.is_file()
+
+
+def _hold_out(folder: _Folder, *, fraction: float) -> tuple[_Folder, _Folder]:
+    """The folder without a share of each class, and that share: which files depends on their names
+    alone."""
+    digests = [hashlib.sha256(file.encode()).digest() for file in folder.files]
+    keys = np.array([int.from_bytes(digest[:8], "little") for digest in digests], np.uint64)
+    num = round(fraction * len(keys))
+    if not num:
+        raise UserError(
+            f"data.dev_fraction={fraction} of the {len(keys)} images of {folder.root} is none; "
+            "expected a larger share, 0 for no dev split, or a folder as data.dev"
+        )
+    order = _stratified_order(folder.labels, keys=keys)
+    pick = lambda ids: folder._replace(  # noqa: E731
+        files=[folder.files[i] for i in ids], labels=folder.labels[ids]
+    )
+    return pick(np.sort(order[num:])), pick(np.sort(order[:num]))
+
+
+def _encoded(folder: _Folder) -> decoding.Encoded:
+    return decoding.Encoded(
+        read=functools.partial(_paths_and_labels, folder),
+        name=lambda i: str(folder.root / folder.files[i]),
+        num=len(folder.files),
+        class_names=folder.class_names,
+        channels=3,
+        where=str(folder.root),
+    )
+
+
+def _paths_and_labels(folder: _Folder, ids: np.ndarray) -> list[tuple[Path, int]]:
+    return [(folder.root / folder.files[i], int(folder.labels[i])) for i in ids.tolist()]

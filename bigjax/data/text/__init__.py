@@ -1,0 +1,1 @@
+"""Tagged text: formats, tokenizers, windows over long sentences, packing into rows."""

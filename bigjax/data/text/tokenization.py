@@ -1,0 +1,162 @@
+"""Owns tokenizers: reading that of a folder, learning WordPieces, and their special tokens.
+
+Windows and rows of their sub-words belong to `windowing.py`.
+"""
+
+import collections
+import heapq
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import tokenizers
+
+from bigjax.errors import UserError
+
+
+def load_tokenizer(folder: str) -> tokenizers.Tokenizer:
+    """The tokenizer of a Hugging Face folder, with the truncation and padding it may hold off.
+
+    Raises:
+      UserError: no readable `tokenizer.json` in the folder.
+    """
+    path = os.path.join(folder, "tokenizer.json")
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{folder}: no tokenizer.json; expected a Hugging Face folder with a fast tokenizer "
+            "(transformers' AutoTokenizer.from_pretrained(...).save_pretrained(folder) writes one)"
+        )
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(path)
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"{path}: not a tokenizer of the tokenizers library: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    _set_prefix_space(tokenizer)
+    return tokenizer
+
+
+def train_wordpiece(sentences: Iterable[Sequence[str]], *, vocab_size: int) -> tokenizers.Tokenizer:
+    """A cased WordPiece tokenizer of at most `vocab_size` entries, learnt from the words of the
+    training split.
+
+    The same words give the same tokenizer anywhere. The library's own trainer does not: it walks
+    hash maps, in an order that differs from one process to the next.
+
+    Raises:
+      UserError: a vocabulary too small for the special tokens and a few letters.
+    """
+    if vocab_size < 32:
+        raise UserError(f"text.vocab_size={vocab_size}: expected 32 or more")
+    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
+    pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    words = collections.Counter(word for words in sentences for word in words)
+    parts: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        for part, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(word)):
+            parts[part] += count
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *_learn_pieces(parts, num_pieces=vocab_size - len(special))]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.addspecial_tokens(special)
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+def _learn_pieces(word_counts: Mapping[str, int], *, num_pieces: int) -> list[str]:
+    """At most `num_pieces` WordPieces ("##" opens one inside a word) from how often each word
+    occurs: its letters, then, again and again, the most frequent pair of neighbours as one piece.
+
+    Pairs that are equally frequent come in alphabetical order. Sennrich et al. 2016, "Neural
+    Machine Translation of Rare Words with Subword Units", algorithm 1.
+    """
+    words = [
+        (word_counts[word], [word[0], *(f"##{letter}" for letter in word[1:])])
+        for word in sorted(word_counts)
+    ]
+    letters: collections.Counter[str] = collections.Counter()
+    pairs: collections.Counter[tuple[str, str]] = collections.Counter()
+    words_with = collections.defaultdict(set)
+    for number, (count, pieces) in enumerate(words):
+        for piece in pieces:
+            letters[piece] += count
+        for pair in itertools.pairwise(pieces):
+            pairs[pair] += count
+            words_with[pair].add(number)
+    most_frequent = sorted(letters, key=lambda piece: (-letters[piece], piece))[:num_pieces]
+    learnt = dict.fromkeys(sorted(most_frequent))
+    queue = [(-count, pair) for pair, count in pairs.items()]
+    heapq.heapify(queue)
+    while queue and len(learnt) < num_pieces:
+        negative, pair = heapq.heappop(queue)
+        if -negative != pairs[pair]:
+            continue  # its count has changed since: a later entry has the new one
+        merged = pair[0] + pair[1].removeprefix("##")
+        learnt[merged] = None
+        changed = set()
+        for number in words_with.pop(pair):
+            count, pieces = words[number]
+            for gone, new in _merge(pieces, pair=pair, merged=merged):
+                pairs[gone] -= count
+                pairs[new] += count
+                words_with[new].add(number)
+                changed |= {gone, new}
+        del pairs[pair]
+        for other in changed - {pair}:
+            if pairs[other]:
+                heapq.heappush(queue, (-pairs[other], other))
+    return list(learnt)
+
+
+def _merge(
+    pieces: list[str], *, pair: tuple[str, str], merged: str
+) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Merges `pair` wherever it stands in `pieces`, in place; yields each pair of neighbours that
+    is gone with the one in its place."""
+    at = 0
+    while at < len(pieces) - 1:
+        if pieces[at] == pair[0] and pieces[at + 1] == pair[1]:
+            pieces[at : at + 2] = [merged]
+            if at > 0:
+                yield (pieces[at - 1], pair[0]), (pieces[at - 1], merged)
+            if at + 1 < len(pieces):
+                yield (pair[1], pieces[at + 1]), (merged, pieces[at + 1])
+        at += 1
+
+
+def special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """The ids before and after a sentence ([CLS] and [SEP] in BERT), as the tokenizer adds them."""
+    encoding = tokenizer.encode(["a"], is_pretokenized=True)
+    special = np.array(encoding.special_tokens_mask, bool)
+    ids = np.array(encoding.ids, np.int64)
+    inner = np.flatnonzero(~special)
+    if not len(inner):
+        raise UserError("the tokenizer turns the word 'a' into nothing: expected a BERT-family one")
+    return ids[: inner[0]], ids[inner[-1] + 1 :]
+
+
+def unknown_token(tokenizer: tokenizers.Tokenizer) -> int:
+    model = json.loads(tokenizer.to_str())["model"]
+    vocab = tokenizer.get_vocab()
+    name = model.get("unk_token")
+    if name is None and isinstance(model.get("unk_id"), int):
+        return model["unk_id"]
+    for candidate in (name, "[UNK]", "<unk>"):
+        if candidate in vocab:
+            return vocab[candidate]
+    raise UserError("the tokenizer has no unknown token; expected [UNK] or <unk> in its vocabulary")
+
+
+def _set_prefix_space(tokenizer: tokenizers.Tokenizer) -> None:
+    """Byte-level tokenizers (RoBERTa) tell a word's start by a space before it, which pre-split
+    words have lost: ask for it, as transformers does for pre-split words."""
+    pre_tokenizer = tokenizer.pre_tokenizer
+    if isinstance(pre_tokenizer, tokenizers.pre_tokenizers.ByteLevel):
+        pre_tokenizer.add_prefix_space = True
+        tokenizer.pre_tokenizer = pre_tokenizer

@@ -1,0 +1,1 @@
+"""From a checked config to compiled functions: state, step, optimizer, mesh."""

@@ -1,0 +1,105 @@
+"""Owns learning-rate schedules, and durations in steps from whatever unit they are given in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bigjax.errors import UserError
+
+Schedule = Callable[[Any], jax.Array]
+
+
+# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
+# are keys of the config's `optim` section.
+
+
+# Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
+# config's `schedule` section.
+
+
+def constant(num_steps: int) -> Schedule:  # noqa: ARG001
+    return lambda step: jnp.ones_like(step, jnp.float32)
+
+
+def linear(num_steps: int, *, floor: float = 0.0) -> Schedule:
+    return lambda step: floor + (1 - floor) * (1 - jnp.clip(step / num_steps, 0, 1))
+
+
+def cosine(num_steps: int, *, floor: float = 0.0) -> Schedule:
+    return lambda step: (
+        floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / num_steps, 0, 1)))
+    )
+
+
+def rsqrt(num_steps: int, *, timescale_steps: int = 10_000) -> Schedule:  # noqa: ARG001
+    return lambda step: jax.lax.rsqrt(1 + step / timescale_steps)
+
+
+SCHEDULES = {fn.__name__: fn for fn in (constant, linear, cosine, rsqrt)}
+
+
+def in_steps(
+    what: str,
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    examples: int | None = None,
+    fraction: float | None = None,
+    steps_per_epoch: float,
+    examples_per_epoch: int,
+    total_steps: int | None = None,
+) -> float | None:
+    """A duration in steps, not rounded, from the one unit it was given in; None where none was.
+
+    Raises:
+      UserError: more than one unit, or a negative duration; `what` names the keys.
+    """
+    given = {
+        unit: value
+        for unit, value in {
+            "steps": steps,
+            "epochs": epochs,
+            "examples": examples,
+            "fraction": fraction,
+        }.items()
+        if value is not None
+    }
+    if len(given) > 1:
+        keys = " and ".join(f"{what}_{unit}={value}" for unit, value in given.items())
+        raise UserError(f"{keys}: give one of them; set the others to None")
+    if not given:
+        return None
+    ((unit, value),) = given.items()
+    if value < 0:
+        raise UserError(f"{what}_{unit}={value}: expected 0 or more")
+    of_unit = {
+        "steps": 1.0,
+        "epochs": steps_per_epoch,
+        "examples": steps_per_epoch / examples_per_epoch,
+        "fraction": total_steps,
+    }
+    return value * of_unit[unit]
+
+
+def make_schedule(
+    name: str, *, learning_rate: float, total_steps: int, warmup_steps: int, **options: Any
+) -> Schedule:
+    """Linear warm-up from 0 over `warmup_steps`, then the named schedule down to `total_steps`.
+
+    Update number n (from 0) gets the value at n + 1 while warming up and at n after, so the first
+    update is never lost to a zero rate.
+    """
+    if warmup_steps > total_steps:
+        raise UserError(
+            f"schedule: warm-up of {warmup_steps} steps is longer than the {total_steps} of the run"
+        )
+    shape = SCHEDULES[name](max(1, total_steps - warmup_steps), **options)
+
+    def schedule(step: Any) -> jax.Array:
+        warming = (step + 1) / max(1, warmup_steps)
+        after = shape(jnp.maximum(step - warmup_steps, 0))
+        return learning_rate * jnp.where(step < warmup_steps, warming, after)
+
+    return schedule

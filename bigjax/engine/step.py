@@ -1,0 +1,172 @@
+"""Owns the functions to be jitted: how a state begins, and one update.
+
+Everything is masked sums: a microbatch adds its gradient of the summed loss and its weight, and the
+total is divided once. So accumulation, empty rows and devices change nothing beyond rounding.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bigjax.engine import microbatches, param_dtypes
+from bigjax.engine.optim import Optimizer
+from bigjax.engine.state import TrainState
+from bigjax.scores.metrics import Mean
+from bigjax.tasks.task import Task
+
+# Names of the random streams that are folded into the seed.
+DROPOUT_STREAM, INIT_STREAM, ROUNDING_STREAM = 1, 2, 3
+
+
+def stream(seed: int, name: int) -> jax.Array:
+    """The key of a named random stream of a run."""
+    return jax.random.fold_in(jax.random.key(seed), name)
+
+
+def init_state(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    seed: int,
+    ema_decay: float | None,
+    given: Any = None,
+) -> TrainState:
+    """The state before the first update; traceable.
+
+    Args:
+      given: variables that take the place of random ones, a tree like them with None for those
+        that stay random; or None.
+    """
+    variables = dict(task.init(stream(seed, INIT_STREAM)))
+    if given is not None:
+        pick = lambda random, found: random if found is None else found.astype(random.dtype)  # noqa: E731
+        variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)
+    params = variables.pop("params")
+    opt_state = optimizer.tx.init(params)
+    if optimizer.dtypes is not None:
+        params = param_dtypes.nearest(params, dtypes=optimizer.dtypes)
+    # A copy: donated buffers must not be shared between two leaves of the state.
+    ema = None if ema_decay is None else jax.tree.map(jnp.copy, param_dtypes.widen(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)
+
+
+def make_train_step(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    seed: int,
+    num_microbatches: int,
+    ema_decay: float | None,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """One update: (state, batch) -> (state, scalars), to be jitted with the state donated.
+
+    Scalars: the means of the loss function, `grad_norm`, `learning_rate`, `num_*` (the task's
+    counts) and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's
+    gradient.
+    """
+    root, rounding = stream(seed, DROPOUT_STREAM), stream(seed, ROUNDING_STREAM)
+
+    def train_step(
+        state: TrainState, batch: Mapping[str, jax.Array]
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        if optimizer.dtypes is not None:
+            state = state._replace(params=param_dtypes.widen(state.params))
+        grads, sums, model_state = mean_gradients(
+            task.loss,
+            state,
+            batch,
+            key=jax.random.fold_in(root, state.step),
+            num_microbatches=num_microbatches,
+        )
+        updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params)
+        learning_rate = optimizer.schedule(state.step)
+        params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
+        if optimizer.dtypes is not None:
+            key = jax.random.fold_in(rounding, state.step)
+            params = param_dtypes.at_random(params, dtypes=optimizer.dtypes, key=key)
+        scalars = {name: mean.compute() for name, mean in sums.items()}
+        squares = [jnp.sum(jnp.square(g), dtype=jnp.float32) for g in jax.tree.leaves(grads)]
+        scalars |= {
+            "grad_norm": jnp.sqrt(sum(squares)),
+            "learning_rate": learning_rate,
+            "is_finite": jnp.isfinite(jnp.stack([scalars["loss"], *squares])),
+        }
+        scalars |= {f"num_{name}": number for name, number in task.counts(batch).items()}
+        return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
+
+    return train_step
+
+
+def several(train_step: Callable[..., Any], *, most: int) -> Callable[..., Any]:
+    """Up to `most` updates in one call: (state, (batches, num)) -> (state, scalars), with arrays
+    (most, ...), those of scalars zero past `num`.
+
+    A loop of as many turns as `num` says, and not a scan: one compiled body serves every number of
+    updates, so how a run is cut into calls changes no bit of it.
+    """
+
+    def updates(state: TrainState, given: tuple[Any, jax.Array]) -> tuple[TrainState, Any]:
+        batches, num = given
+
+        def update(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+            state, scalars = carry
+            state, found = train_step(state, jax.tree.map(lambda x: x[i], batches))
+            return state, jax.tree.map(lambda to, one: to.at[i].set(one), scalars, found)
+
+        _, shapes = jax.eval_shape(train_step, state, jax.tree.map(lambda x: x[0], batches))
+        zeros = jax.tree.map(lambda s: jnp.zeros((most, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(0, num, update, (state, zeros))
+
+    return updates
+
+
+def mean_gradients(
+    loss: Callable[..., Any],
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    *,
+    key: jax.Array,
+    num_microbatches: int,
+) -> tuple[Any, dict[str, Mean], Any]:
+    """The gradient of the mean loss over all microbatches, the sums, and the new model_state."""
+
+    def objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+        sums, model_state = loss({"params": params, **model_state}, rows, key)
+        return sums["loss"].total, (sums, model_state)
+
+    def mean_objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+        total, (sums, model_state) = objective(params, model_state, rows)
+        return total / _weight(sums), (sums, model_state)
+
+    if num_microbatches == 1:  # dividing the loss spares a pass over the gradients
+        gradient = jax.grad(mean_objective, has_aux=True)
+        grads, (sums, model_state) = gradient(state.params, state.model_state, batch)
+        return grads, sums, model_state
+
+    parts = microbatches.split(batch, num_parts=num_microbatches)
+    gradient = jax.grad(objective, has_aux=True)
+
+    def add(carry: Any, rows: Any) -> tuple[Any, None]:
+        grads, sums, model_state = carry
+        more, (more_sums, model_state) = gradient(state.params, model_state, rows)
+        sums = {name: sums[name].merge(mean) for name, mean in more_sums.items()}
+        return (jax.tree.map(jnp.add, grads, more), sums, model_state), None
+
+    shapes = jax.eval_shape(
+        gradient, state.params, state.model_state, jax.tree.map(lambda x: x[0], parts)
+    )
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
+    (grads, sums, model_state), _ = jax.lax.scan(add, (*zeros, state.model_state), parts)
+    weight = _weight(sums)
+    return jax.tree.map(lambda g: g / weight, grads), sums, model_state
+
+
+def _weight(sums: Mapping[str, Mean]) -> jax.Array:
+    """What the summed loss is divided by: a count, or a sum of weights; 1 where there is none."""
+    count = sums["loss"].count
+    return jnp.where(count > 0, count, jnp.ones_like(count))

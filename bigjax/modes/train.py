@@ -1,0 +1,58 @@
+"""Owns `--mode=train`: a run from its start, or from where it stopped, to its end."""
+
+from bigjax.checkpoints.starting_points import begin
+from bigjax.config.values import Config
+from bigjax.engine.build import build
+from bigjax.loop.loop import (
+    Progress,
+    Session,
+    alone_in,
+    checkpoints_of,
+    closing,
+    finish,
+    run_loop,
+    writers_of,
+)
+from bigjax.loop.stop import StopRequest
+from bigjax.processes import distributed
+from bigjax.run_folder import folder
+from bigjax.run_folder.writers import Writers
+
+
+def train(
+    config: Config,
+    *,
+    workdir: str,
+    allow_config_change: bool = False,
+    progress: Progress = lambda step: None,  # noqa: ARG005
+) -> dict[str, float]:
+    """Trains, or goes on with the run in `workdir`, to its end; returns the final scores.
+
+    Args:
+      allow_config_change: go on though settings differ from those the run was made with.
+      progress: called with the step whenever something was done, for a watchdog.
+
+    Raises:
+      UserError: bad input; `NonFiniteError` if the loss is not finite; `Stopped` after a signal.
+    """
+    with alone_in(workdir), StopRequest() as stop:
+        setup = build(config)
+        folder.compare_data(setup.task)
+        checkpoints = checkpoints_of(config, workdir)
+        if checkpoints.steps() and not allow_config_change:
+            folder.refuse_changes(workdir, config=config, task=setup.task)
+        elif checkpoints.steps():
+            folder.refuse_other_data(workdir, task=setup.task)
+        start = begin(setup, checkpoints)
+        writer, ledger = Writers([]), None
+        if distributed.is_first():
+            folder.write_start(workdir, config=config, task=setup.task)
+            writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
+        if not start.restored:
+            writer.write_hparams(config.flat())
+        session = Session(setup, workdir, checkpoints, stop, writer, ledger, progress)
+        with closing(session):
+            stop.loop_begins()
+            state, facts = run_loop(session, start)
+            checkpoints.wait()
+            return finish(session, state, facts)

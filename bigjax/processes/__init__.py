@@ -1,0 +1,1 @@
+"""Several processes: joining, comparing, noticing that one is gone."""

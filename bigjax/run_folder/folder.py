@@ -1,0 +1,268 @@
+"""Owns the files that say what a run is: `config.json`, `environment.json`, `results.json`, and
+what the task keeps. What is in a report belongs to `report.py`, checkpoints to `checkpoint.py`."""
+
+import contextlib
+import errno
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from bigjax.config.values import Config
+from bigjax.errors import UserError
+from bigjax.processes import distributed
+from bigjax.tasks.task import Scores, Task
+
+PACKAGES = (
+    "bigjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers",
+    "safetensors", "ml_collections", "tensorboardX", "tensorflow-datasets",
+)  # fmt: skip
+
+# Settings that do not change what is trained: a run may go on with others. Data is compared by what
+# it holds, and a run with a checkpoint does not look where it once started from.
+HARMLESS = (
+    "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
+    "steps_per_dispatch", "batch.accumulate", "batch.device_memory_gib", "data.",
+    "init.resume_from", "verify.", "watchdog.",
+)  # fmt: skip
+
+
+# What the disk or its file system, rather than the program, answers.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+
+
+def create(workdir: str) -> None:
+    """Raises UserError where the folder cannot be made or written to."""
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        probe = os.path.join(workdir, ".writable")
+        with open(probe, "w", encoding="utf-8"):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir}: cannot be written to ({error.strerror}); give a folder of yours"
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_errors_told(workdir: str) -> Iterator[None]:
+    """Raises UserError where the disk fails, or is full, while a run writes to `workdir`, or where
+    the folder itself is gone."""
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(workdir):
+            raise UserError(
+                f"--workdir={workdir} is gone, it was removed or renamed while the run went on: go "
+                "on from what is left where it is now, or begin anew"
+            ) from error
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise UserError(
+            f"--workdir={workdir}: {error.filename or 'its files'} cannot be written to "
+            f"({error.strerror}); what was saved is intact; mend that and start again to go on"
+        ) from error
+
+
+def write_start(workdir: str, *, config: Config, task: Task) -> None:
+    """Everything that is known before the first step."""
+    _write_json(workdir, "config.json", config.record())
+    facts = environment() | {"data_fingerprint": _fingerprints(task)}
+    _write_json(workdir, "environment.json", facts)
+    for name, content in task.files.items():
+        _write_text(workdir, name, content)
+
+
+def refuse_changes(workdir: str, *, config: Config, task: Task) -> None:
+    """Raises UserError where the run in `workdir` was made with other settings or other data;
+    lists what differs, with the old and the new value. Where data comes from is no difference, what
+    it holds is."""
+    old = _field(workdir, "config.json", "values")
+    new = json.loads(json.dumps(config.flat()))
+    keys = [key for key in {**old, **new} if not key.startswith(HARMLESS)]
+    splits = _changed_data(workdir, task)
+    if splits:
+        keys += [key for key in {**old, **new} if key.startswith("data.")]
+    changed = [key for key in keys if old.get(key) != new.get(key)]
+    differ = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
+    differ += [f"the content of {split}" for split in splits]
+    if differ:
+        lengthened = any(key.startswith(("num_", "schedule.")) for key in changed)
+        schedule = " (the learning rate then follows the new schedule)" if lengthened else ""
+        raise UserError(
+            f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
+            "another --workdir, undo the change to go on with that run, or go on with the change: "
+            f"--allow_config_change{schedule}"
+        )
+    check_files(workdir, task=task)
+
+
+def refuse_other_data(workdir: str, *, task: Task) -> None:
+    """Raises UserError where the run in `workdir` was trained on other data, or its tokenizer or
+    tags were others: what was learnt has no meaning then."""
+    if "train" in _changed_data(workdir, task):
+        raise UserError(
+            f"--workdir={workdir} holds a run that was trained on other data; in another --workdir "
+            f"--config.init.resume_from={workdir} starts from its state"
+        )
+    check_files(workdir, task=task)
+
+
+def check_files(workdir: str, *, task: Task) -> None:
+    """Raises UserError where the tokenizer or the tags of the run in `workdir` are not this task's:
+    its parameters would then be read with other meanings."""
+    for name, content in task.files.items():
+        path = os.path.join(workdir, name)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", newline="") as file:
+                if file.read() != content:
+                    raise UserError(
+                        f"{path}: is not what this config, checkpoint and data make now; undo "
+                        "their change, or use another --workdir"
+                    )
+
+
+def read_config_record(workdir: str) -> dict[str, Any]:
+    """What `write_start` kept of the settings; UserError where there is no run."""
+    return _read_json(workdir, "config.json")
+
+
+def compare_processes(config: Config) -> None:
+    """Raises UserError in every process of the run where one of them runs other code, packages or
+    settings, or has another number of devices."""
+    if distributed.num_processes() == 1:
+        return
+    versions = {f"the version of {name}": _version(name) for name in PACKAGES}
+    settings = {f"config.{key}": value for key, value in config.flat().items()}
+    own = {
+        "its number of devices": jax.local_device_count(),
+        "the code's git commit": _git_commit(),
+    }
+    distributed.compare({**own, **versions, **settings}, what="code and settings")
+
+
+def compare_data(task: Task) -> None:
+    """Raises UserError in every process of the run where one of them reads other data."""
+    data = {f"the content of {split}": digest for split, digest in _fingerprints(task).items()}
+    distributed.compare(data, what="data")
+
+
+def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """All scores as "split/name"."""
+    return {
+        f"{split}/{name}": value
+        for split, found in scores.items()
+        for name, value in found.scalars.items()
+    }
+
+
+def write_results(
+    workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int, fill: float
+) -> None:
+    """Writes `results.json`."""
+    flat = flat_scores(scores)
+    split = "test" if "test" in scores else next(iter(scores))
+    facts = {"kind": "facts", "title": "Data", "rows": [list(row) for row in task.data_report()]}
+    sections = [
+        {**section, "title": f"{section['title']} ({split})"} for section in scores[split].sections
+    ]
+    results = {
+        "task": task.name,
+        "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
+        # JSON has no nan: a score that is not defined, such as the ROC-AUC of a single class.
+        "scores": {name: value if math.isfinite(value) else None for name, value in flat.items()},
+        "headline": [f"{split}/{name}" for name in task.headline if f"{split}/{name}" in flat],
+        "step": step,
+        "fill": fill,
+        "sections": [*sections, facts],
+    }
+    _write_json(workdir, "results.json", results)
+
+
+def environment() -> dict[str, Any]:
+    """Package versions, git commit of the code, devices, command."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES if _version(name)},
+        "git_commit": _git_commit(),
+        "devices": [
+            f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()
+        ],
+        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "command": shlex.join(["python", *sys.argv]),
+    }
+
+
+def _changed_data(workdir: str, task: Task) -> list[str]:
+    """The splits whose content is not what it was when the run in `workdir` began."""
+    was = _field(workdir, "environment.json", "data_fingerprint")
+    return [split for split, now in _fingerprints(task).items() if was.get(split, now) != now]
+
+
+def _fingerprints(task: Task) -> dict[str, str]:
+    return {name: data.fingerprint for name, data in {"train": task.train, **task.evals}.items()}
+
+
+def _field(workdir: str, name: str, key: str) -> dict[str, Any]:
+    value = _read_json(workdir, name)
+    if not isinstance(value, dict) or not isinstance(value.get(key), dict):
+        path = os.path.join(workdir, name)
+        raise UserError(f"{path}: is damaged (no {key!r}); use another --workdir")
+    return value[key]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, with "+" where files differ from it; None outside git."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", root, *args], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        if not os.path.exists(os.path.join(root, ".git")):
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _read_json(workdir: str, name: str) -> dict[str, Any]:
+    path = os.path.join(workdir, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError:
+        raise UserError(f"{path}: no such file; --workdir should be the folder of a run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); use another --workdir") from error
+
+
+def _write_json(workdir: str, name: str, value: Any) -> None:
+    _write_text(workdir, name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_text(workdir: str, name: str, content: str) -> None:
+    path = os.path.join(workdir, name)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.write(content)
+    os.replace(path + ".tmp", path)

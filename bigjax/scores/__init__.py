@@ -1,0 +1,1 @@
+"""Mergeable sums, and the scores that are made of them."""

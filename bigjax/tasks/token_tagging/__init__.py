@@ -1,0 +1,1 @@
+"""Token tagging (NER, POS): a tag for every word."""
