@@ -298,7 +298,7 @@ def test_a_disk_that_is_full_ends_the_run_with_one_line_and_it_goes_on(disk, tmp
 
 # Leaves nothing but what is left of the last page of each file, which its next lines fill.
 FILLS_THE_DISK = """
-def build(config, build=loop.build, calls=itertools.count(1)):
+def build(config, build=train.build, calls=itertools.count(1)):
     setup = build(config)
     def step(state, batch):
         if next(calls) == 8:
@@ -315,7 +315,7 @@ def build(config, build=loop.build, calls=itertools.count(1)):
             loop.is_due = lambda every, step: every == 1  # no save until then
         return setup.train_step(state, batch)
     return setup._replace(train_step=step)
-loop.build = build
+train.build = build
 """
 
 

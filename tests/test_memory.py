@@ -6,7 +6,9 @@ import pytest
 from conftest import ROOT
 
 from bigjax.config import values as configs
-from bigjax.engine import build, cost, settings
+from bigjax.engine import cost, settings
+from bigjax.engine.build import Setup
+from bigjax.engine.build import build as build_setup
 from bigjax.errors import UserError
 from bigjax.modes.check import check
 
@@ -20,8 +22,8 @@ def config(**batch: str) -> configs.Config:
     return configs.load(FILE, overrides=overrides, schema=settings.schema)
 
 
-def build(**batch: str) -> build.Setup:
-    return build.build(config(**batch))
+def build(**batch: str) -> Setup:
+    return build_setup(config(**batch))
 
 
 def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():

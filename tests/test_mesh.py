@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 
 from bigjax.checkpoints import starting_points
 from bigjax.config import values as configs
-from bigjax.engine import build, collectives, settings, sharding
+from bigjax.engine import collectives, settings, sharding
+from bigjax.engine.build import Setup
+from bigjax.engine.build import build as build_setup
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
 
@@ -56,7 +58,7 @@ WITH_STATISTICS = "images with batch statistics"
 FILES[WITH_STATISTICS] = f"{ROOT}/configs/cnn_digits.py:residual"
 
 
-def build(task: str, spec: str, overrides: dict[str, str]) -> build.Setup:
+def build(task: str, spec: str, overrides: dict[str, str]) -> Setup:
     given = (TAGGING if task == "tagging" else IMAGES) | {"mesh": spec}
     if task == WITH_STATISTICS:  # Adam would make full steps of gradients that are rounding alone
         given |= {"optim.name": "sgd", "optim.momentum": "0.9", "optim.learning_rate": "0.02"}
@@ -65,13 +67,13 @@ def build(task: str, spec: str, overrides: dict[str, str]) -> build.Setup:
         if spec == "one device":
             one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
             patch.setattr(sharding, "make_mesh", lambda spec: one)  # noqa: ARG005
-        return build.build(configs.load(FILES[task], overrides=given, schema=settings.schema))
+        return build_setup(configs.load(FILES[task], overrides=given, schema=settings.schema))
 
 
 class Run(NamedTuple):
     """The parameters before the first update, the loss of each, the state after the last."""
 
-    setup: build.Setup
+    setup: Setup
     begin: Any
     losses: list[float]
     state: TrainState

@@ -215,7 +215,7 @@ jax.stages.Lowered.compile = compile_for_ever
 """
 # The twelfth step does not end, so only the second signal can have ended the process.
 HANGS_IN_A_STEP = """
-def build(config, build=loop.build, calls=itertools.count(1)):
+def build(config, build=train.build, calls=itertools.count(1)):
     setup = build(config)
     def step(state, batch):
         if next(calls) == 12:
@@ -224,14 +224,14 @@ def build(config, build=loop.build, calls=itertools.count(1)):
             time.sleep(600)
         return setup.train_step(state, batch)
     return setup._replace(train_step=step)
-loop.build = build
+train.build = build
 """
 TAKES_A_SECOND_A_STEP = """
-def build(config, build=loop.build):
+def build(config, build=train.build):
     setup = build(config)
     step = lambda state, batch: (time.sleep(1), setup.train_step(state, batch))[1]
     return setup._replace(train_step=step)
-loop.build = build
+train.build = build
 """
 CHANGED = """
 import itertools, os, signal, sys, threading, time

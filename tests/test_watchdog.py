@@ -161,7 +161,7 @@ def test_an_error_of_jax_is_the_loss_of_another_process_where_one_is_silent():
 
 
 def test_an_error_of_jax_is_this_process_s_own_where_all_others_live():
-    program = "from bigjax import watchdog; watchdog.LINGER_SECONDS = 0.5\n" + RAISES
+    program = "from bigjax.processes import watchdog; watchdog.LINGER_SECONDS = 0.5\n" + RAISES
     code, _, printed = ended(program)
     assert code == 2
     assert "has not been heard from" not in printed and "UserError: not saved" in printed
@@ -231,7 +231,7 @@ def test_processes_that_stop_together_do_not_end_each_other():
 
 
 def test_a_process_that_is_stuck_with_the_others_ends_and_names_the_one_behind():
-    program = "from bigjax import watchdog; watchdog.LINGER_SECONDS = 0.5\n"
+    program = "from bigjax.processes import watchdog; watchdog.LINGER_SECONDS = 0.5\n"
     program += "dog.set_times(stack_seconds=60.0, peer_seconds=0.5, hang_seconds=1.0)\n"
     program += "with dog:\n  for i in range(9): dog.progress(121)\n  time.sleep(20)"
     code, _, printed = ended(program)
