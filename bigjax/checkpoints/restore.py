@@ -14,7 +14,7 @@ from bigjax.checkpoints.hashes import by_name, check_files, content_hashes
 from bigjax.checkpoints.manifest import DamagedCheckpoint, Facts, Manifest
 from bigjax.errors import UserError
 from bigjax.models.origins import run_of
-from bigjax.trees import leaf_names
+from bigjax.trees import leaf_names, map_named
 
 
 def read_state(folder: str, *, like: Any) -> tuple[Any, Facts]:
@@ -57,18 +57,57 @@ def read_params(folder: str) -> tuple[Any, Any, int]:
     """
     folder = _chosen(os.path.abspath(folder))
     found = manifest.read(folder)
-    _verify_files(folder, found)
-    parts = {name.split("/")[0] for name in found.arrays}
-    params = "ema" if "ema" in parts else "params"
     handler = ocp.PyTreeCheckpointHandler()
     with ocp.Checkpointer(handler) as reader:
         tree = reader.metadata(os.path.join(folder, "state")).item_metadata.tree
-    wanted = {name: tree[name] for name in (params, "model_state") if name in parts}
+    wanted = {name: tree[name] for name in _scored_parts(found) if name in tree}
     on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    args = ocp.args.PyTreeRestore(item=wanted, restore_args=on_host, partial_restore=True)
-    read = _read(folder, handler=handler, args=args)
+    params, *rest = _read_parts(folder, found, wanted, restore_args=on_host).values()
+    return params, rest[0] if rest else {}, found.step
+
+
+def read_variables(folder: str, *, like: Any) -> Any:
+    """What is scored of the checkpoint in `folder`, straight onto the shardings of `like` (a tree
+    of shapes: "params", and the model's other collections), in the types that it was saved in:
+    the parameters, averaged where the run averages.
+
+    Raises:
+      DamagedCheckpoint, UserError: as `read_state` does.
+    """
+    found = manifest.read(folder)
+    params, model_state = _scored_parts(found)
+    rest = {name: tree for name, tree in like.items() if name != "params"}
+    wanted = {params: like["params"]} | ({model_state: rest} if rest else {})
+
+    def as_saved(name: str, leaf: Any) -> Any:
+        dtype = found.arrays[name][0] if name in found.arrays else leaf.dtype
+        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
+
+    wanted = map_named(as_saved, wanted)
+    parts = {f"{part}/" for part in wanted}
+    saved = {k: v for k, v in found.arrays.items() if k.partition("/")[0] + "/" in parts}
+    differ = _differences(found._replace(arrays=saved), wanted)
+    if differ:
+        more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
+        raise UserError(f"{_named(folder)} is not of this config's model: {differ[0]}{more}")
+    args = ocp.checkpoint_utils.construct_restore_args(wanted)
+    read = _read_parts(folder, found, wanted, restore_args=args)
+    return {"params": read[params], **read.get(model_state, {})}
+
+
+def _scored_parts(found: Manifest) -> tuple[str, str]:
+    """The parts of a state that are scored: parameters or their average, and the collections."""
+    return "ema" if any(
+        name.startswith("ema/") for name in found.arrays
+    ) else "params", "model_state"
+
+
+def _read_parts(folder: str, found: Manifest, wanted: Any, *, restore_args: Any) -> Any:
+    _verify_files(folder, found)
+    args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
+    read = _read(folder, handler=ocp.PyTreeCheckpointHandler(), args=args)
     _verify_content(folder, found, read)
-    return read[params], read.get("model_state", {}), found.step
+    return read
 
 
 def read_newest(folder: str, *, like: Any) -> tuple[Any, Facts]:

@@ -1,16 +1,20 @@
 """Owns what a run starts from: its own newest whole checkpoint, another run's full state, given
 parameters, or random ones, in this order. Reading files belongs to `restore.py` and the tasks."""
 
+import os
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 
-from bigjax.checkpoints import restore
+from bigjax.checkpoints import manifest, restore
+from bigjax.checkpoints.hashes import by_name, content_hashes
+from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.checkpoints.save import Checkpoints, Facts
 from bigjax.engine.build import Setup, init_function, num_params
 from bigjax.engine.collectives import in_order
+from bigjax.engine.scorer import Scorer
 from bigjax.engine.state import TrainState
 from bigjax.errors import ProcessGone, UserError, first_of
 from bigjax.models import origins
@@ -55,19 +59,78 @@ def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
         state, facts, messages = checkpoints.restore_newest(like=setup.state)
         for message in messages:
             print(f"warning: {message}", file=sys.stderr, flush=True)
+        _check_frozen(facts, setup.frozen, where=f"--workdir: checkpoint {int(state.step)}")
         _say(f"resuming at step {int(state.step)} of {setup.total_steps}; {size}")
         return Start(state, facts, restored=True)
+    facts = NO_FACTS | ({"frozen": _frozen_hashes(setup.frozen)} if setup.frozen else {})
     if resume_from is not None:
         state = _full_state_of(resume_from, setup=setup)
         _say(f"starting from the state of {resume_from}, at step {int(state.step)}; {size}")
-        return Start(state, NO_FACTS, restored=False)
+        return Start(state, facts, restored=False)
     state, source = new_state(setup)
-    data = setup.task.train
+    data = setup.task.data.train
     _say(
         f"starting from {source} parameters; {size}; {data.num_examples:,} examples, "
         f"{setup.total_steps:,} steps of {data.batch_rows} rows, {data.fill:.1%} filled"
     )
-    return Start(state, NO_FACTS, restored=False)
+    return Start(state, facts, restored=False)
+
+
+def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -> tuple[Any, int]:
+    """What the run in `workdir` has learnt, as `scorer.variables` describes it, and its step.
+
+    Args:
+      which: the best checkpoint, where dev was evaluated, or the latest.
+
+    Raises:
+      UserError: there is none, it cannot be read, or it is not of this model.
+      ProcessGone: processes that do not see the same checkpoints.
+    """
+    inside = os.path.join(workdir, "checkpoints")
+    steps = manifest.steps(inside)
+    _compare({"the steps of its checkpoints": steps}, what="checkpoints")
+    if not steps:
+        raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
+    for step in reversed(steps):
+        try:
+            facts = manifest.read(os.path.join(inside, str(step))).facts
+            _check_frozen(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
+            best = facts["best_step"] if which == "best" else None
+            if best is not None:
+                return scored_checkpoint(workdir, step=best, like=scorer.variables), best
+            return scored_checkpoint(workdir, step=step, like=scorer.variables), step
+        except DamagedCheckpoint as error:
+            if step == steps[0]:
+                raise
+            print(f"warning: {error}; trying the one before", file=sys.stderr, flush=True)
+    raise AssertionError("there is a step")
+
+
+def scored_checkpoint(workdir: str, *, step: int, like: Any) -> Any:
+    """What is scored of the checkpoint of `step` of the run in `workdir`, onto the shardings of
+    `like`; UserError where it is not there or cannot be read."""
+    path = os.path.join(os.path.abspath(workdir), "checkpoints", str(step))
+    if not os.path.isdir(path):
+        raise UserError(
+            f"--workdir={workdir}: the best checkpoint, of step {step}, is not there; score the "
+            "latest one with --config.eval.final=latest"
+        )
+    return restore.read_variables(path, like=like)
+
+
+def _check_frozen(facts: Facts, frozen: Any, *, where: str) -> None:
+    """Raises UserError where what nothing trains is not what it was when `facts` were saved."""
+    was, now = facts.get("frozen", {}), _frozen_hashes(frozen)
+    differ = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    if differ:
+        raise UserError(
+            f"{where} was trained beside other frozen variables: {first_of(differ)} differ; give "
+            "the model that it was trained with, or use another --workdir"
+        )
+
+
+def _frozen_hashes(frozen: Any) -> dict[str, str]:
+    return by_name(frozen, hashes=content_hashes(frozen)) if frozen else {}
 
 
 def _compare(facts: Mapping[str, Any], *, what: str) -> None:
@@ -137,14 +200,14 @@ def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
     if checkpoint is not None and origins.run_of(checkpoint):
         params, model_state, step = restore.read_params(checkpoint)
         return {"params": params, **model_state}, f"{checkpoint} (step {step})"
-    if setup.task.pretrained is None:
+    if setup.task.model.pretrained is None:
         if checkpoint is not None:
             raise UserError(
                 f"init.checkpoint={checkpoint}: not a run folder of bigjax (it has no checkpoints) "
                 "and this task reads no other kind"
             )
         return None
-    params, source = setup.task.pretrained()
+    params, source = setup.task.model.pretrained()
     return {"params": params}, source
 
 

@@ -1,9 +1,12 @@
-"""Owns what a batch and a data set are: rows by number, whatever is in them."""
+"""Owns what a batch and a data set are: rows by number, whatever is in them; and the data sets that
+hold one example a row."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from bigjax.errors import UserError
 
 Batch = dict[str, np.ndarray]
 
@@ -34,3 +37,77 @@ class Dataset(NamedTuple):
     @property
     def steps_per_epoch(self) -> float:
         return self.num_rows / self.batch_rows
+
+
+def by_index(
+    rows: Callable[[np.ndarray], Batch],
+    *,
+    order: Callable[[np.ndarray], np.ndarray],
+    num_examples: int,
+    batch_rows: int,
+    fingerprint: str,
+) -> Dataset:
+    """A data set with one example a row.
+
+    Args:
+      order: row numbers (n,) -> the ids (n,) of the examples that they hold, such as
+        `shuffling.shuffled`.
+    """
+    return Dataset(
+        rows=rows,
+        examples=lambda numbers: order(numbers)[:, None],
+        batch_rows=batch_rows,
+        num_rows=num_examples,
+        num_examples=num_examples,
+        fill=1.0,
+        fingerprint=fingerprint,
+    )
+
+
+def each_once(
+    examples: Callable[[np.ndarray], Batch], *, num_examples: int, batch_rows: int, fingerprint: str
+) -> Dataset:
+    """Every example once, in order, one a row, for evaluation.
+
+    Args:
+      examples: ids (n,) -> a batch of these; `mask` (bool) is added.
+    """
+
+    def rows(numbers: np.ndarray) -> Batch:
+        exists = numbers < num_examples
+        found = examples(np.where(exists, numbers, 0))
+        if not exists.all():
+            found = {name: keep_rows(x, exists) for name, x in found.items()}
+        return found | {"mask": exists}
+
+    return by_index(
+        rows,
+        order=lambda numbers: numbers,
+        num_examples=num_examples,
+        batch_rows=batch_rows,
+        fingerprint=fingerprint,
+    )
+
+
+def keep_rows(array: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """`array` (n, ...) with zeros in the rows that do not exist, bool (n,)."""
+    shape = (-1,) + (1,) * (array.ndim - 1)
+    return np.where(exists.reshape(shape), array, np.zeros((), array.dtype))
+
+
+def rows_a_batch(
+    *, examples: int | None, rows: int | None, num_examples: int, num_rows: int
+) -> int:
+    """Rows of a global batch, from `batch.rows`, or from `batch.examples`: the rows that hold about
+    that many examples of this data set; at most all of them. The number of devices has no part in
+    it.
+
+    Raises:
+      UserError: both or neither given, or not positive.
+    """
+    given = [number for number in (examples, rows) if number is not None]
+    if len(given) != 1 or given[0] < 1:
+        raise UserError(
+            f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
+        )
+    return min(num_rows, rows or max(1, round(examples * num_rows / num_examples)))

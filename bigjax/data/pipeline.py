@@ -11,23 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data.dataset import Batch, Dataset
-from bigjax.errors import UserError
-
-
-def batch_rows(*, examples: int | None, rows: int | None, num_examples: int, num_rows: int) -> int:
-    """Rows of a global batch, from `batch.rows`, or from `batch.examples`: the rows that hold about
-    that many examples of this data set. The number of devices has no part in it.
-
-    Raises:
-      UserError: both or neither given, or not positive.
-    """
-    given = [number for number in (examples, rows) if number is not None]
-    if len(given) != 1 or given[0] < 1:
-        raise UserError(
-            f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
-        )
-    return rows or max(1, round(examples * num_rows / num_examples))
+from bigjax.data.dataset import Batch, Dataset, keep_rows
 
 
 def global_batch(dataset: Dataset, *, step: int, rows: np.ndarray) -> Batch:
@@ -40,10 +24,7 @@ def global_batch(dataset: Dataset, *, step: int, rows: np.ndarray) -> Batch:
     exists = rows < dataset.batch_rows
     batch = dataset.rows(step * dataset.batch_rows + np.where(exists, rows, 0))
     if not exists.all():
-        batch = {
-            name: np.where(exists.reshape((-1,) + (1,) * (x.ndim - 1)), x, np.zeros((), x.dtype))
-            for name, x in batch.items()
-        }
+        batch = {name: keep_rows(x, exists) for name, x in batch.items()}
     return batch | {"row": rows.astype(np.int32)}
 
 

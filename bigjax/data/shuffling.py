@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bigjax.data import shuffling
 from bigjax.errors import UserError
 
 
@@ -52,7 +51,7 @@ def shuffled(num_examples: int, *, seed: int) -> Callable[[np.ndarray], np.ndarr
     def order(epoch: int) -> np.ndarray:
         # Only the raw stream of the generator is used: it never changes between NumPy versions.
         stream = np.random.Philox(np.random.SeedSequence((seed, epoch)))
-        return shuffling.random_order(stream, num=num_examples)
+        return random_order(stream, num=num_examples)
 
     def ids(numbers: np.ndarray) -> np.ndarray:
         epochs, places = np.divmod(numbers, num_examples)

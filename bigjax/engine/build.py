@@ -1,11 +1,8 @@
 """Owns the way from a config to everything a run needs: task, mesh, optimizer, shapes, shardings
-and jitted functions. Shapes come first: nothing is built before its sharding is known."""
+and compiled functions. Shapes come first: nothing is built before its sharding is known."""
 
 import functools
-import hashlib
-import os
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,24 +11,29 @@ from jax.sharding import Mesh
 
 from bigjax.config.values import Config
 from bigjax.data.dataset import Dataset
-from bigjax.engine import cost, optim, param_dtypes, schedules, sharding, step
+from bigjax.engine import cost, optim, schedules, sharding, step
+from bigjax.engine.compilation import use_cache
 from bigjax.engine.cost import count_flops
 from bigjax.engine.optim import Optimizer
+from bigjax.engine.scorer import Scorer, best_score, make_eval_step, put_frozen
 from bigjax.engine.sharding import abstract
 from bigjax.engine.state import TrainState
-from bigjax.errors import UserError, nearest
+from bigjax.errors import UserError
 from bigjax.tasks import TASKS
 from bigjax.tasks.task import Task
 
 
 class Setup(NamedTuple):
-    """state: shapes of the train state, with their shardings.
+    """What training needs.
+
+    state: shapes of the train state, with their shardings.
+    frozen: what the model reads and nothing trains, on the mesh; {} where there is nothing.
     total_steps: updates of the whole run.
     num_rows: rows of a training batch as it lies on the mesh, empty ones included.
     num_microbatches: in how many parts an update is computed.
     flops: floating-point operations of one update.
-    train_step: compiled (state, what `put` makes) -> (state, scalars); the state is donated.
-    eval_step: jitted (variables, batch) -> (sums, outputs).
+    compiled: the update, (state, frozen, what `put` makes) -> (state, scalars); the state is
+      donated.
     """
 
     config: Config
@@ -39,12 +41,12 @@ class Setup(NamedTuple):
     mesh: Mesh
     optimizer: Optimizer
     state: TrainState
+    frozen: Any
     total_steps: int
     num_rows: int
     num_microbatches: int
     flops: int
-    train_step: Any
-    eval_step: Callable[..., Any]
+    compiled: Any
 
     def put(self, steps: range) -> Any:
         """What `train_step` takes for `steps`, on the mesh: a batch, or where several updates are
@@ -52,8 +54,16 @@ class Setup(NamedTuple):
         place = {"mesh": self.mesh, "num_rows": self.num_rows}
         most = self.config[""]["steps_per_dispatch"]
         if most == 1:
-            return sharding.put_batch(self.task.train, step=steps.start, **place)
-        return sharding.put_batches(self.task.train, steps=steps, most=most, **place)
+            return sharding.put_batch(self.task.data.train, step=steps.start, **place)
+        return sharding.put_batches(self.task.data.train, steps=steps, most=most, **place)
+
+    def train_step(self, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+        return self.compiled(state, self.frozen, batch)
+
+    def scorer(self) -> Scorer:
+        """What scores a state of this training."""
+        eval_step = make_eval_step(self.task, mesh=self.mesh)
+        return Scorer(self.task, self.mesh, self.state.averaged(), self.frozen, eval_step)
 
 
 def build(config: Config) -> Setup:
@@ -62,16 +72,11 @@ def build(config: Config) -> Setup:
     Raises:
       UserError: a config, data or devices that do not fit each other.
     """
-    _use_compilation_cache()
+    use_cache()
     run = config[""]
     mesh = sharding.make_mesh(run["mesh"])
     task = TASKS[run["task"]].make(config)
-    metric = config["eval"]["metric"]
-    if metric is not None and metric not in task.score_names:
-        raise UserError(
-            f"config.eval.metric={metric!r} is not a score of this task and data; "
-            f"{nearest(metric, task.score_names)}"
-        )
+    best_score(config, task)  # that there is one
     length = duration(config, "num", section="", task=task)
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
@@ -85,14 +90,15 @@ def build(config: Config) -> Setup:
         warmup_steps=round(warmup or 0),
         **config.pick("schedule", schedules.SCHEDULES[name]),
     )
-    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
     optimizer = optim.make_optimizer(
-        params, schedule=schedule, depths=task.layer_depths(params), **config["optim"]
+        params, schedule=schedule, depths=task.model.layer_depths(params), **config["optim"]
     )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
-    compile_step = functools.partial(_compile, config, task, optimizer, state, mesh=mesh)
+    frozen = put_frozen(task.model, mesh=mesh)
+    compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
     if config["batch"]["accumulate"] == "auto":
-        made = _fitting(config, compile_step, batch_rows=task.train.batch_rows)
+        made = _fitting(config, compile_step, batch_rows=task.data.train.batch_rows)
     else:
         made = compile_step(config["batch"]["accumulate"])
     return Setup(
@@ -101,26 +107,10 @@ def build(config: Config) -> Setup:
         mesh=mesh,
         optimizer=optimizer,
         state=state,
+        frozen=frozen,
         total_steps=total_steps,
-        num_rows=made.num_rows,
-        num_microbatches=made.num_microbatches,
-        flops=made.flops,
-        train_step=made.compiled,
-        eval_step=jax.jit(
-            sharding.on_mesh(_in_float32(task.predict), mesh),
-            out_shardings=sharding.replicated(mesh),
-        ),
+        **made._asdict(),
     )
-
-
-def _in_float32(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """`predict`, computed as training computes: from float32, whatever parameters are stored in."""
-
-    def computed(variables: Mapping[str, Any], batch: Any) -> Any:
-        params = param_dtypes.widen(variables["params"])
-        return predict({**variables, "params": params}, batch)
-
-    return computed
 
 
 def duration(
@@ -133,8 +123,8 @@ def duration(
     return schedules.in_steps(
         f"{section}.{what}" if section else what,
         **given,
-        steps_per_epoch=task.train.steps_per_epoch,
-        examples_per_epoch=task.train.num_examples,
+        steps_per_epoch=task.data.train.steps_per_epoch,
+        examples_per_epoch=task.data.train.num_examples,
         total_steps=total_steps,
     )
 
@@ -143,7 +133,7 @@ def init_function(config: Config, task: Task, optimizer: Optimizer) -> Callable[
     """Makes the state before the first update; see `step.init_state`."""
     run = config[""]
     return functools.partial(
-        step.init_state, task, optimizer, seed=run["seed"], ema_decay=run["ema_decay"]
+        step.init_state, task.model, optimizer, seed=run["seed"], ema_decay=run["ema_decay"]
     )
 
 
@@ -153,7 +143,7 @@ def num_params(state: TrainState) -> int:
 
 def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     shapes = jax.eval_shape(init_function(config, task, optimizer))
-    params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.sharding_rules)
+    params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.model.sharding_rules)
     everywhere = sharding.replicated(mesh)
     shardings = TrainState(
         step=everywhere,
@@ -167,14 +157,16 @@ def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: M
     return abstract(shapes, shardings)
 
 
-class _Step(NamedTuple):
+class _Update(NamedTuple):
+    """As `Setup` has them."""
+
     compiled: Any
     flops: int
     num_rows: int
     num_microbatches: int
 
 
-def _fitting(config: Config, compile_step: Callable[[int], _Step], *, batch_rows: int) -> _Step:
+def _fitting(config: Config, compile_step: Callable[[int], _Update], *, batch_rows: int) -> _Update:
     """The update in as few parts as fit into a device; UserError where none do."""
     limit = cost.device_memory(config["batch"]["device_memory_gib"])
     made = compile_step(1)
@@ -194,10 +186,11 @@ def _compile(
     task: Task,
     optimizer: Optimizer,
     state: TrainState,
+    frozen: Any,
     num_microbatches: int,
     *,
     mesh: Mesh,
-) -> _Step:
+) -> _Update:
     function = step.make_train_step(
         task,
         optimizer,
@@ -205,8 +198,8 @@ def _compile(
         num_microbatches=num_microbatches,
         ema_decay=config[""]["ema_decay"],
     )
-    num_rows = sharding.padded_rows(task.train, mesh=mesh, num_microbatches=num_microbatches)
-    batch = _batch_shapes(task.train, mesh=mesh, num_rows=num_rows)
+    num_rows = sharding.padded_rows(task.data.train, mesh=mesh, num_microbatches=num_microbatches)
+    batch = _batch_shapes(task.data.train, mesh=mesh, num_rows=num_rows)
     most = config[""]["steps_per_dispatch"]
     if most > 1:
         function, batch = step.several(function, most=most), _several_shapes(batch, mesh, most)
@@ -216,9 +209,9 @@ def _compile(
         donate_argnums=0,
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
-    traced = jitted.trace(state, batch)
+    traced = jitted.trace(state, frozen, batch)
     flops = count_flops(traced.jaxpr)
-    return _Step(traced.lower().compile(), flops, num_rows, num_microbatches)
+    return _Update(traced.lower().compile(), flops, num_rows, num_microbatches)
 
 
 def _batch_shapes(dataset: Dataset, *, mesh: Mesh, num_rows: int) -> Any:
@@ -235,20 +228,3 @@ def _several_shapes(batch: Any, mesh: Mesh, most: int) -> tuple[Any, jax.ShapeDt
         lambda x: jax.ShapeDtypeStruct((most, *x.shape), x.dtype, sharding=rows), batch
     )
     return batches, jax.ShapeDtypeStruct((), np.int32, sharding=sharding.replicated(mesh))
-
-
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, for each kind of CPU apart: they are machine code."""
-    if jax.config.jax_compilation_cache_dir is not None:
-        return
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        flags = ""
-    machine = hashlib.sha256((platform.machine() + flags).encode()).hexdigest()[:12]
-    cache = os.environ.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
-    jax.config.update(
-        "jax_compilation_cache_dir", os.path.join(cache, "bigjax", "compiled", machine)
-    )
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

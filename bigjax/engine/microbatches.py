@@ -1,7 +1,8 @@
-"""Owns the gradient of a sum over rows, a few rows at a time.
+"""Owns the gradient of a sum over rows, a part of the batch at a time.
 
-Activations of a few rows stay in a processor's cache, where those of a large batch go to memory and
-back: on a CPU that halves the time of a step. The result is that of the whole batch, to rounding.
+Two reasons to cut a batch: an update that does not fit into memory (`batch.accumulate`), and a CPU,
+whose cache holds the activations of a few rows while those of many go to memory and back, which
+doubles the time of a step. The result is that of the whole batch, to rounding.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bigjax.scores.metrics import Mean
-
-Sums = dict[str, Mean]
+Batch = Mapping[str, jax.Array]
+# (params, model_state, rows) -> (gradients of the summed loss, (sums, model_state))
+Gradient = Callable[[Any, Any, Batch], tuple[Any, tuple[dict[str, Any], Any]]]
 
 
 def num_chunks(num_rows: int, *, rows: int) -> int:
@@ -22,7 +23,7 @@ def num_chunks(num_rows: int, *, rows: int) -> int:
     return next((n for n in range(least, 2 * least + 1) if num_rows % n == 0), 1)
 
 
-def split(batch: Mapping[str, jax.Array], *, num_parts: int) -> dict[str, jax.Array]:
+def split(batch: Batch, *, num_parts: int) -> dict[str, jax.Array]:
     """The batch (B, ...) as parts (num_parts, B / num_parts, ...). Row i goes to part
     i % num_parts, so each device's rows stay where they are."""
     return jax.tree.map(
@@ -30,39 +31,22 @@ def split(batch: Mapping[str, jax.Array], *, num_parts: int) -> dict[str, jax.Ar
     )
 
 
-def sums_in_chunks(
-    sums: Callable[[Any, Mapping[str, jax.Array]], Sums],
-    params: Any,
-    batch: Mapping[str, jax.Array],
-    *,
-    num_chunks: int,
-) -> Sums:
-    """`sums(params, batch)`, whose `loss.total` alone is differentiated, and with respect to
-    `params` alone. The gradient is made together with the sums, so asking for the sums alone is
-    dear.
+def in_parts(gradient: Gradient, *, num_parts: int) -> Gradient:
+    """`gradient` of a whole batch as the sum of those of its parts, one after the other. Each part
+    starts from the model_state that the part before it left."""
 
-    Args:
-      sums: adds over rows, and treats each row by itself.
-      batch: arrays (B, ...); `num_chunks` divides B.
-    """
+    def summed(params: Any, model_state: Any, batch: Batch) -> Any:
+        parts = split(batch, num_parts=num_parts)
+        first = jax.tree.map(lambda x: x[0], parts)
+        grads, (sums, _) = jax.eval_shape(gradient, params, model_state, first)
+        zeros = jax.tree.map(jnp.zeros_like, (grads, sums))
 
-    def objective(params: Any, rows: Any) -> tuple[jax.Array, Sums]:
-        found = sums(params, rows)
-        return found["loss"].total, found
+        def add(carry: Any, rows: Any) -> tuple[Any, None]:
+            total, model_state = carry
+            grads, (sums, model_state) = gradient(params, model_state, rows)
+            return (jax.tree.map(jnp.add, total, (grads, sums)), model_state), None
 
-    def forward(params: Any, batch: Any) -> tuple[Sums, Any]:
-        chunks = split(batch, num_parts=num_chunks)
-        gradient = jax.grad(objective, has_aux=True)
-        first = jax.tree.map(lambda x: x[0], chunks)
-        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
-        add = lambda total, rows: (jax.tree.map(jnp.add, total, gradient(params, rows)), None)  # noqa: E731
-        (grads, found), _ = jax.lax.scan(add, zeros, chunks)
-        return found, grads
+        ((grads, sums), model_state), _ = jax.lax.scan(add, (zeros, model_state), parts)
+        return grads, (sums, model_state)
 
-    def backward(grads: Any, cotangents: Sums) -> tuple[Any, None]:
-        scale = cotangents["loss"].total
-        return jax.tree.map(lambda g: g * scale.astype(g.dtype), grads), None
-
-    chunked = jax.custom_vjp(lambda params, batch: forward(params, batch)[0])
-    chunked.defvjp(forward, backward)
-    return chunked(params, dict(batch))
+    return summed

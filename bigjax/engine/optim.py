@@ -20,11 +20,12 @@ RuleTuple = tuple[tuple[str, float], ...]
 class Optimizer(NamedTuple):
     """tx: gradients to the direction of the update, before the learning rate.
     schedule: number of updates done -> learning rate.
-    dtypes: what each parameter is stored in, see `precision.py`; None: all in float32."""
+    dtypes: what each parameter is stored in, see `param_dtypes.py`; None: all in float32."""
 
     tx: optax.GradientTransformation
     schedule: Schedule
     dtypes: Any = None
+    is_trained: Any = None
 
 
 # The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
@@ -116,10 +117,13 @@ def make_optimizer(
     if any(m != 1.0 for m in jax.tree.leaves(multipliers)) or layer_decay != 1.0:
         parts.append(_scale_each(scales))
     tx = optax.chain(*parts)
+    is_trained = None
     if any(m == 0.0 for m in jax.tree.leaves(multipliers)):
-        kinds = jax.tree.map(lambda m: "frozen" if m == 0.0 else "trained", multipliers)
+        is_trained = jax.tree.map(lambda m: m != 0.0, multipliers)
+        kinds = jax.tree.map(lambda trained: "trained" if trained else "frozen", is_trained)
         tx = optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, kinds)
-    return Optimizer(tx, schedule, param_dtypes.dtypes(params, rules=param_dtype_rules))
+    dtypes = param_dtypes.dtypes(params, rules=param_dtype_rules)
+    return Optimizer(tx, schedule, dtypes, is_trained)
 
 
 def _clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:

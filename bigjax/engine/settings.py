@@ -98,7 +98,7 @@ def schema(values: Mapping[str, Mapping[str, Any]]) -> Schema:
     schedule = choice(values, "schedule.name", among=schedules.SCHEDULES, default="linear")
     return {
         "": [Run],
-        **TASKS[task].takers(values),
+        **TASKS[task].sections(values),
         "init": [Init],
         "batch": [Batch],
         "optim": [optim.make_optimizer, optim.OPTIMIZERS[optimizer]],

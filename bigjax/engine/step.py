@@ -14,7 +14,7 @@ from bigjax.engine import microbatches, param_dtypes
 from bigjax.engine.optim import Optimizer
 from bigjax.engine.state import TrainState
 from bigjax.scores.metrics import Mean
-from bigjax.tasks.task import Task
+from bigjax.tasks.task import Model, Task
 
 # Names of the random streams that are folded into the seed.
 DROPOUT_STREAM, INIT_STREAM, ROUNDING_STREAM = 1, 2, 3
@@ -26,7 +26,7 @@ def stream(seed: int, name: int) -> jax.Array:
 
 
 def init_state(
-    task: Task,
+    model: Model,
     optimizer: Optimizer,
     *,
     seed: int,
@@ -39,7 +39,7 @@ def init_state(
       given: variables that take the place of random ones, a tree like them with None for those
         that stay random; or None.
     """
-    variables = dict(task.init(stream(seed, INIT_STREAM)))
+    variables = dict(model.init(stream(seed, INIT_STREAM)))
     if given is not None:
         pick = lambda random, found: random if found is None else found.astype(random.dtype)  # noqa: E731
         variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)
@@ -60,25 +60,27 @@ def make_train_step(
     num_microbatches: int,
     ema_decay: float | None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """One update: (state, batch) -> (state, scalars), to be jitted with the state donated.
+    """One update: (state, frozen, batch) -> (state, scalars), to be jitted with the state donated.
 
-    Scalars: the means of the loss function, `grad_norm`, `learning_rate`, `num_*` (the task's
-    counts) and `is_finite`, bool (1 + number of leaves,): of the loss, then of each leaf's
-    gradient.
+    Scalars: the means of the training sums, `grad_norm` (of what is trained), `learning_rate`,
+    `num_*` (the task's counts) and `is_finite`, bool (1 + number of leaves,): of the loss, then of
+    each leaf's gradient.
     """
     root, rounding = stream(seed, DROPOUT_STREAM), stream(seed, ROUNDING_STREAM)
 
     def train_step(
-        state: TrainState, batch: Mapping[str, jax.Array]
+        state: TrainState, frozen: Any, batch: Mapping[str, jax.Array]
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if optimizer.dtypes is not None:
             state = state._replace(params=param_dtypes.widen(state.params))
         grads, sums, model_state = mean_gradients(
-            task.loss,
+            task.model,
             state,
             batch,
             key=jax.random.fold_in(root, state.step),
             num_microbatches=num_microbatches,
+            is_trained=optimizer.is_trained,
+            frozen=frozen,
         )
         updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params)
         learning_rate = optimizer.schedule(state.step)
@@ -94,31 +96,35 @@ def make_train_step(
         scalars |= {
             "grad_norm": jnp.sqrt(sum(squares)),
             "learning_rate": learning_rate,
-            "is_finite": jnp.isfinite(jnp.stack([scalars["loss"], *squares])),
+            # The total, as the mean of a batch in which nothing counts is nan.
+            "is_finite": jnp.isfinite(jnp.stack([sums["loss"].total, *squares])),
         }
-        scalars |= {f"num_{name}": number for name, number in task.counts(batch).items()}
+        scalars |= {f"num_{name}": number for name, number in task.data.counts(batch).items()}
         return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
 
     return train_step
 
 
 def several(train_step: Callable[..., Any], *, most: int) -> Callable[..., Any]:
-    """Up to `most` updates in one call: (state, (batches, num)) -> (state, scalars), with arrays
+    """Up to `most` updates in one call: (state, frozen, (batches, num)) -> (state, scalars), arrays
     (most, ...), those of scalars zero past `num`.
 
     A loop of as many turns as `num` says, and not a scan: one compiled body serves every number of
     updates, so how a run is cut into calls changes no bit of it.
     """
 
-    def updates(state: TrainState, given: tuple[Any, jax.Array]) -> tuple[TrainState, Any]:
+    def updates(
+        state: TrainState, frozen: Any, given: tuple[Any, jax.Array]
+    ) -> tuple[TrainState, Any]:
         batches, num = given
 
         def update(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
             state, scalars = carry
-            state, found = train_step(state, jax.tree.map(lambda x: x[i], batches))
+            state, found = train_step(state, frozen, jax.tree.map(lambda x: x[i], batches))
             return state, jax.tree.map(lambda to, one: to.at[i].set(one), scalars, found)
 
-        _, shapes = jax.eval_shape(train_step, state, jax.tree.map(lambda x: x[0], batches))
+        first = jax.tree.map(lambda x: x[0], batches)
+        _, shapes = jax.eval_shape(train_step, state, frozen, first)
         zeros = jax.tree.map(lambda s: jnp.zeros((most, *s.shape), s.dtype), shapes)
         return jax.lax.fori_loop(0, num, update, (state, zeros))
 
@@ -126,44 +132,67 @@ def several(train_step: Callable[..., Any], *, most: int) -> Callable[..., Any]:
 
 
 def mean_gradients(
-    loss: Callable[..., Any],
+    model: Model,
     state: TrainState,
     batch: Mapping[str, jax.Array],
     *,
     key: jax.Array,
     num_microbatches: int,
+    is_trained: Any = None,
+    frozen: Any = None,
 ) -> tuple[Any, dict[str, Mean], Any]:
-    """The gradient of the mean loss over all microbatches, the sums, and the new model_state."""
+    """The gradient of the mean loss over all microbatches, the sums, and the new model_state.
 
-    def objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
-        sums, model_state = loss({"params": params, **model_state}, rows, key)
+    Args:
+      is_trained: tree of bool like params; those that are not get zeros, which cost nothing. None:
+        all are.
+      frozen: what the model reads besides, see `Model.frozen`.
+    """
+    leaves, treedef = jax.tree.flatten(state.params)
+    trained = [True] * len(leaves) if is_trained is None else jax.tree.leaves(is_trained)
+
+    def objective(params: list[Any], model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+        given = iter(params)
+        whole = [next(given) if own else leaf for leaf, own in zip(leaves, trained)]
+        variables = {"params": jax.tree.unflatten(treedef, whole), **model_state}
+        if frozen:
+            variables["frozen"] = frozen
+        outputs, model_state = model.apply(variables, rows, key)
+        sums = model.train_sums(outputs, rows)
         return sums["loss"].total, (sums, model_state)
 
-    def mean_objective(params: Any, model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
+    def mean_objective(params: list[Any], model_state: Any, rows: Any) -> tuple[jax.Array, Any]:
         total, (sums, model_state) = objective(params, model_state, rows)
         return total / _weight(sums), (sums, model_state)
 
-    if num_microbatches == 1:  # dividing the loss spares a pass over the gradients
-        gradient = jax.grad(mean_objective, has_aux=True)
-        grads, (sums, model_state) = gradient(state.params, state.model_state, batch)
-        return grads, sums, model_state
-
-    parts = microbatches.split(batch, num_parts=num_microbatches)
+    params = [leaf for leaf, own in zip(leaves, trained) if own]
     gradient = jax.grad(objective, has_aux=True)
+    num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
+    if num_chunks > 1:
+        gradient = microbatches.in_parts(gradient, num_parts=num_chunks)
+    if num_microbatches > 1:
+        gradient = microbatches.in_parts(gradient, num_parts=num_microbatches)
+        grads, (sums, model_state) = gradient(params, state.model_state, batch)
+        grads = [g / _weight(sums) for g in grads]
+    elif num_chunks > 1:
+        grads, (sums, model_state) = gradient(params, state.model_state, batch)
+        grads = [g * (1 / _weight(sums)) for g in grads]
+    else:  # dividing the loss spares a pass over the gradients
+        gradient = jax.grad(mean_objective, has_aux=True)
+        grads, (sums, model_state) = gradient(params, state.model_state, batch)
+    found = iter(grads)
+    grads = [next(found) if own else jnp.zeros_like(leaf) for leaf, own in zip(leaves, trained)]
+    return jax.tree.unflatten(treedef, grads), sums, model_state
 
-    def add(carry: Any, rows: Any) -> tuple[Any, None]:
-        grads, sums, model_state = carry
-        more, (more_sums, model_state) = gradient(state.params, model_state, rows)
-        sums = {name: sums[name].merge(mean) for name, mean in more_sums.items()}
-        return (jax.tree.map(jnp.add, grads, more), sums, model_state), None
 
-    shapes = jax.eval_shape(
-        gradient, state.params, state.model_state, jax.tree.map(lambda x: x[0], parts)
-    )
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
-    (grads, sums, model_state), _ = jax.lax.scan(add, (*zeros, state.model_state), parts)
-    weight = _weight(sums)
-    return jax.tree.map(lambda g: g / weight, grads), sums, model_state
+def _num_chunks(
+    model: Model, state: TrainState, batch: Mapping[str, jax.Array], *, num_microbatches: int
+) -> int:
+    """In how many parts a CPU computes a microbatch; batch statistics are of the whole of it."""
+    if model.chunk_rows is None or jax.default_backend() != "cpu" or state.model_state:
+        return 1
+    num_rows = len(jax.tree.leaves(dict(batch))[0]) // num_microbatches
+    return microbatches.num_chunks(num_rows, rows=model.chunk_rows * jax.device_count())
 
 
 def _weight(sums: Mapping[str, Mean]) -> jax.Array:

@@ -5,29 +5,21 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from bigjax.data.pipeline import Prefetch
+from bigjax.engine.scorer import Scorer
 from bigjax.engine.sharding import padded_rows, put_batch
-from bigjax.tasks.task import Scores, Task
+from bigjax.tasks.task import Scores
 
 
-def evaluate(
-    task: Task,
-    *,
-    split: str,
-    variables: Any,
-    eval_step: Callable[..., Any],
-    mesh: Mesh,
-    between: Callable[[], None],
-) -> Scores:
+def evaluate(scorer: Scorer, *, split: str, variables: Any, between: Callable[[], None]) -> Scores:
     """Scores of a split, on every process alike.
 
     Args:
-      eval_step: the jitted `task.predict`, with outputs replicated over the mesh.
+      variables: what is scored, as `scorer.variables` describes it.
       between: called before each batch; may raise, to end the pass.
     """
-    dataset = task.evals[split]
+    dataset, mesh = scorer.task.data.evals[split], scorer.mesh
     num_rows = padded_rows(dataset, mesh=mesh)
     num_batches = -(-dataset.num_rows // dataset.batch_rows)
     sums: dict[str, Any] = {}
@@ -38,12 +30,12 @@ def evaluate(
     )
     for batch in batches:
         between()
-        found_sums, found = jax.device_get(eval_step(variables, batch))
+        found_sums, found = jax.device_get(scorer.eval_step(variables, scorer.frozen, batch))
         for name, mean in found_sums.items():
             sums[name] = sums.get(name, mean.empty()).merge(mean)
         for name, rows in found.items():
             outputs.setdefault(name, []).append(rows[: dataset.batch_rows])
     rows = {name: np.concatenate(found)[: dataset.num_rows] for name, found in outputs.items()}
-    scores = task.score(split, rows)
+    scores = scorer.task.scoring.score(split, rows)
     means = {name: float(mean.compute()) for name, mean in sums.items()}
     return Scores(means | scores.scalars, scores.sections)

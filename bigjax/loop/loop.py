@@ -1,40 +1,43 @@
 """Owns the training loop, and scoring a finished run. What differs between tasks is in `Task`."""
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 
 from bigjax.checkpoints.save import Checkpoints, Facts
-from bigjax.checkpoints.starting_points import Start
+from bigjax.checkpoints.starting_points import Start, scored_checkpoint
 from bigjax.config.values import Config
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.build import Setup
+from bigjax.engine.scorer import Scorer, best_score
 from bigjax.engine.state import TrainState
-from bigjax.errors import Stopped, UserError
+from bigjax.errors import Stopped
 from bigjax.loop.cadence import cadence_of, is_due, is_long_ago, spans
 from bigjax.loop.evaluate import evaluate
+from bigjax.loop.final import score_splits
 from bigjax.loop.meter import Meter
 from bigjax.loop.nonfinite import check_params
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
-from bigjax.report import page
 from bigjax.run_folder import folder
 from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
 from bigjax.run_folder.writers import JsonLines, TensorBoard, Terminal, Writers
-from bigjax.tasks.task import Scores
+from bigjax.tasks.task import Task
 
 Progress = Callable[[int], None]
 
 
 class Session(NamedTuple):
-    """A run that is going on: what the loop and its end share."""
+    """A training that goes on: what the loop and its end share."""
 
     setup: Setup
+    scorer: Scorer
     workdir: str
     checkpoints: Checkpoints
     stop: StopRequest
@@ -42,12 +45,22 @@ class Session(NamedTuple):
     ledger: Ledger | None
     progress: Progress
 
+    def between(self, step: int) -> Callable[[], None]:
+        """What is called before each batch of an evaluation at `step`."""
+
+        def check() -> None:
+            self.stop.check()
+            self.progress(step)
+
+        return check
+
 
 def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
     take batch `step` (or several), update and log. `state.step` is the number of the next batch."""
-    setup, workdir, checkpoints, stop, writer, ledger, progress = session
-    config, task = setup.config, setup.task
+    setup, scorer, workdir, checkpoints, stop, writer, ledger, progress = session
+    config, best = setup.config, best_score(setup.config, setup.task)
+    has_dev = "dev" in setup.task.data.evals
     (state, facts, restored), total = start, setup.total_steps
     every, first = cadence_of(setup), int(state.step)
     at_once = spans(every, first=first, total=total, most=config[""]["steps_per_dispatch"])
@@ -61,7 +74,7 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
             stop.check(step)
             progress(step)
             last = step == total
-            evaluates = "dev" in task.evals and (is_due(every.evaluate, step) or last)
+            evaluates = has_dev and (is_due(every.evaluate, step) or last)
             evaluates = evaluates and facts["evaluated"] != step  # as what is restored may be
             saves = is_due(every.save, step) or is_long_ago(saved_at, every=every, step=step)
             if evaluates or (saves or last) and not (restored and step == first):
@@ -69,11 +82,12 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
                 check_params(state.params, step=step)
                 score = None
                 if evaluates:
-                    scores = _evaluate(session, state, "dev")
-                    score = _score_of(config, task, scores)
+                    variables, between = state.averaged(), session.between(step)
+                    found = evaluate(scorer, split="dev", variables=variables, between=between)
+                    score = found.scalars[best.name] * (1 if best.higher_is_better else -1)
                     facts = _with_score(facts, score, step=step)
                     writer.write_scalars(
-                        step, {f"dev/{name}": value for name, value in scores.scalars.items()}
+                        step, {f"dev/{name}": value for name, value in found.scalars.items()}
                     )
                 checkpoints.save(state, step=step, facts=facts, score=score)
                 saved_at = time.monotonic()
@@ -119,12 +133,12 @@ def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledge
         [
             JsonLines(path("metrics.jsonl"), resume_at=step),
             TensorBoard(path("tensorboard"), resume_at=step),
-            Terminal(start=step, total_steps=setup.total_steps),
+            Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),
         ]
     )
     if not setup.config["log"]["batches"]:
         return writer, None
-    return writer, Ledger(path("batches.jsonl"), setup.task.train, resume_at=step)
+    return writer, Ledger(path("batches.jsonl"), setup.task.data.train, resume_at=step)
 
 
 @contextlib.contextmanager
@@ -146,42 +160,26 @@ def closing(session: Session) -> Iterator[None]:
 
 
 def finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float]:
-    """Final scores of every split, `results.json` and the report."""
-    setup, workdir, checkpoints, writer = (
-        session.setup, session.workdir, session.checkpoints, session.writer
-    )  # fmt: skip
+    """Final scores of every split, from the best checkpoint or the latest state."""
+    config, scorer, workdir = session.setup.config, session.scorer, session.workdir
     step, best = int(state.step), facts["best_step"]
-    if setup.config["eval"]["final"] == "best" and best is not None and best != step:
-        if best not in checkpoints.steps():
-            raise UserError(
-                f"--workdir={workdir}: the best checkpoint, of step {best}, is not there; score "
-                "the latest one with --config.eval.final=latest"
-            )
-        state, _ = checkpoints.restore(best, like=setup.state)
-    scored_step = int(state.step)
-    scores = {split: _evaluate(session, state, split) for split in setup.task.evals}
-    flat = folder.flat_scores(scores)
-    for split in scores:
-        if split != "dev":  # dev's are there, at their own step
-            writer.write_scalars(
-                scored_step, {k: v for k, v in flat.items() if k.startswith(f"{split}/")}
-            )
-    writer.flush()
-    if not distributed.is_first():
-        return flat
-    folder.write_results(
-        workdir, task=setup.task, scores=scores, step=scored_step, fill=setup.task.train.fill
+    variables, scored_step = state.averaged(), step
+    if config["eval"]["final"] == "best" and best is not None and best != step:
+        variables, scored_step = scored_checkpoint(workdir, step=best, like=scorer.variables), best
+    return score_splits(
+        scorer,
+        variables=variables,
+        step=scored_step,
+        workdir=workdir,
+        writer=session.writer,
+        between=session.between(step),
+        said=f"finished at step {step}",
     )
-    path = page.write(workdir)
-    shown = ", ".join(f"{name} {flat[name]:.4f}" for name in _headline(setup, flat))
-    summary = f"finished at step {step}; scores of step {scored_step}: {shown}\nreport: {path}"
-    writer.write_texts(step, {"summary": summary})
-    return flat
 
 
-def _headline(setup: Setup, flat: Mapping[str, float]) -> list[str]:
-    names = [f"{split}/{setup.task.headline[0]}" for split in setup.task.evals]
-    return [name for name in names if name in flat]
+def labels(task: Task) -> dict[str, str]:
+    """What a line of the terminal shows of a split's scores, and what it calls each."""
+    return {score.name: score.label for score in task.scoring.declared if score.label}
 
 
 def checkpoints_of(config: Config, workdir: str) -> Checkpoints:
@@ -192,33 +190,10 @@ def checkpoints_of(config: Config, workdir: str) -> Checkpoints:
     )
 
 
-def _evaluate(session: Session, state: TrainState, split: str) -> Scores:
-    setup, step = session.setup, int(state.step)
-
-    def between() -> None:
-        session.stop.check()
-        session.progress(step)
-
-    return evaluate(
-        setup.task,
-        split=split,
-        variables=state.averaged(),
-        eval_step=setup.eval_step,
-        mesh=setup.mesh,
-        between=between,
-    )
-
-
-def _score_of(config: Config, task: Any, scores: Scores) -> float:
-    """What "best" compares: higher is better."""
-    name = config["eval"]["metric"] or task.headline[0]
-    sign = 1 if config["eval"]["mode"] == "max" else -1
-    return sign * scores.scalars[name]
-
-
 def _with_score(facts: Facts, score: float, *, step: int) -> Facts:
+    """`score`: higher is better; nan is never best."""
     facts = facts | {"evaluated": step}
-    if facts["best_score"] is None or score > facts["best_score"]:
+    if not math.isnan(score) and (facts["best_score"] is None or score > facts["best_score"]):
         return facts | {"best_score": score, "best_step": step, "without_better": 0}
     return facts | {"without_better": facts["without_better"] + 1}
 

@@ -63,7 +63,7 @@ class Meter:
         found |= {f"{name[4:]}_per_second": count / seconds for name, count in counts.items()}
         found["flops_per_second"] = self._setup.flops * len(steps) / seconds
         found["input_wait"] = self._waited / seconds
-        found["fill"] = self._setup.task.train.fill
+        found["fill"] = self._setup.task.data.train.fill
         self._done, self._seconds, self._waited = [], 0.0, 0.0
         return found
 

@@ -52,7 +52,7 @@ def _leaves_are_finite(params: Any) -> list[jax.Array]:
 
 
 def _stop(setup: Setup, is_finite: np.ndarray, *, step: int, workdir: str) -> None:
-    dataset = setup.task.train
+    dataset = setup.task.data.train
     path = os.path.join(workdir, f"nonfinite_batch_{step}.npz")
     if jax.process_index() == 0:
         np.savez(path, **global_batch(dataset, step=step, rows=np.arange(dataset.batch_rows)))

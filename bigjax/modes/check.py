@@ -19,14 +19,14 @@ def check(config: Config) -> None:
     and prints what came of it."""
     setup = build(config)
     _table("settings", [(k, f"{v!r}  ({config.origins[k]})") for k, v in config.flat().items()])
-    _table("data", setup.task.data_report())
+    _table("data", setup.task.data.report())
     _table("run", _run_rows(setup))
     _table("memory of a device", _memory_rows(setup))
     _table("between devices, an update", _collective_rows(setup))
 
 
 def _run_rows(setup: Setup) -> list[tuple[str, str]]:
-    train, mesh = setup.task.train, setup.mesh
+    train, mesh = setup.task.data.train, setup.mesh
     warmup = duration(
         setup.config, "warmup", section="schedule", task=setup.task, total_steps=setup.total_steps
     )
@@ -71,7 +71,7 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
     parts = ", ".join(f"{kind} {_mib(size)}" for kind, size in sizes.items() if size)
     whole = _on_one_device(state)
     rows = [("state", f"{_mib(whole)}: {parts}")]
-    peak, analysis = cost.peak_memory(setup.train_step), setup.train_step.memory_analysis()
+    peak, analysis = cost.peak_memory(setup.compiled), setup.compiled.memory_analysis()
     if peak is None:
         return rows
     rows += [
@@ -81,7 +81,7 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
     ]
     limit = cost.device_memory(setup.config["batch"]["device_memory_gib"])
     if limit is not None:
-        fits = cost.fits(setup.train_step, limit=limit)
+        fits = cost.fits(setup.compiled, limit=limit)
         rows.append(("of", f"{_mib(limit)}: {'fits' if fits else _what_fits(setup.config)}"))
     return rows
 
@@ -104,7 +104,7 @@ def _on_one_device(tree: Any) -> int:
 def _collective_rows(setup: Setup) -> list[tuple[str, str]]:
     if setup.mesh.size == 1:
         return [("none", "one device")]
-    found = collectives.count(setup.train_step.as_text())
+    found = collectives.count(setup.compiled.as_text())
     rows = [(kind, f"{c.count:,} times, {_mib(c.num_bytes)} in all") for kind, c in found.items()]
     if jax.default_backend() == "cpu":
         rows.append(("note", CPU_PLAN))

@@ -1,14 +1,17 @@
-"""Owns `--mode=evaluate`: scoring a finished run again."""
+"""Owns `--mode=evaluate`: scoring a finished run again, from its folder and the data of the splits
+that are scored alone."""
 
-from bigjax.checkpoints.starting_points import begin
+from bigjax.checkpoints.starting_points import trained
 from bigjax.config.values import Config
-from bigjax.engine.build import build
-from bigjax.errors import UserError
-from bigjax.loop.loop import Progress, Session, alone_in, checkpoints_of, closing, finish
+from bigjax.engine.scorer import build_scorer
+from bigjax.loop.final import score_splits
+from bigjax.loop.loop import Progress, alone_in, labels
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
 from bigjax.run_folder import folder
 from bigjax.run_folder.writers import Terminal, Writers
+
+SPLITS = ("dev", "test")
 
 
 def score_run(
@@ -17,18 +20,37 @@ def score_run(
     workdir: str,
     progress: Progress = lambda step: None,  # noqa: ARG005
 ) -> dict[str, float]:
-    """Scores every split of the run in `workdir` with its best or latest checkpoint, anew."""
+    """Scores every split of the run in `workdir` with its best or latest checkpoint; returns
+    "split/score" to value.
+
+    Args:
+      progress: called with the step before each batch, for a watchdog.
+
+    Raises:
+      UserError: no run, no checkpoint, or data that cannot be read; `Stopped` after a signal.
+    """
     folder.read_config_record(workdir)
     with alone_in(workdir), StopRequest() as stop:
-        checkpoints = checkpoints_of(config, workdir)
-        if not checkpoints.steps():
-            raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
-        setup = build(config)
-        folder.compare_data(setup.task)
-        folder.check_files(workdir, task=setup.task)
-        state, facts, _ = begin(setup, checkpoints)
-        shown = [Terminal(start=int(state.step), total_steps=setup.total_steps)]
-        writer = Writers(shown if distributed.is_first() else [])
-        session = Session(setup, workdir, checkpoints, stop, writer, None, progress)
-        with closing(session):
-            return finish(session, state, facts)
+        scorer = build_scorer(config, folder=workdir, splits=SPLITS)
+        folder.compare_data(scorer.task)
+        folder.say_where_data_differs(workdir, task=scorer.task)
+        variables, step = trained(scorer, workdir=workdir, which=config["eval"]["final"])
+        terminal = Terminal(start=step, total_steps=step, labels=labels(scorer.task))
+        writer = Writers([terminal] if distributed.is_first() else [])
+
+        def between() -> None:
+            stop.check()
+            progress(step)
+
+        try:
+            return score_splits(
+                scorer,
+                variables=variables,
+                step=step,
+                workdir=workdir,
+                writer=writer,
+                between=between,
+                said="evaluated",
+            )
+        finally:
+            writer.close()

@@ -50,7 +50,9 @@ def train(
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
         if not start.restored:
             writer.write_hparams(config.flat())
-        session = Session(setup, workdir, checkpoints, stop, writer, ledger, progress)
+        session = Session(
+            setup, setup.scorer(), workdir, checkpoints, stop, writer, ledger, progress
+        )
         with closing(session):
             stop.loop_begins()
             state, facts = run_loop(session, start)

@@ -1,10 +1,10 @@
 """Owns the report of a run: `report.html`, made from the files of the run folder and nothing else.
 
-What it reads: `metrics.jsonl` and `results.json`, and where present `config.json` and
-`environment.json`. The page is one file that opens offline: its style and script are inline, and
-its content security policy forbids every request. Left to others: the HTML of a section and the
-escaping of text to `sections.py`, drawing to `charts.py`, looks to `report.css`, and what the
-task's sections say to whoever wrote `results.json`.
+What it reads: `metrics.jsonl` and `results.json`, and where present `config.json`,
+`environment.json` and `data_report.json`. The page is one file that opens offline: its style and
+script are inline, and its content security policy forbids every request. Left to others: the HTML
+of a section and the escaping of text to `sections.py`, drawing to `charts.py`, looks to
+`style.css`, and what the task's sections say to whoever wrote `results.json`.
 """
 
 import base64
@@ -14,34 +14,25 @@ import math
 import os
 import statistics
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from bigjax.errors import UserError
 from bigjax.report import charts, sections
 from bigjax.report.sections import escape
 
-# Titles and units of what a run logs; a name that is not here is shown as it reads.
+# Titles and units of what every run logs; a task declares those of its scores. A name that is in
+# neither is shown as it reads.
 _QUANTITIES = {
     "learning_rate": ("Learning rate", ""),
-    "roc_auc": ("ROC-AUC", ""),
-    "top5_accuracy": ("Top-5 accuracy", ""),
     "grad_norm": ("Gradient norm", ""),
-    "sentences_per_second": ("Sentences", "per second"),
-    "tokens_per_second": ("Tokens", "per second"),
-    "images_per_second": ("Images", "per second"),
     "flops_per_second": ("FLOP", "per second"),
     "fill": ("Batch fill", "share of positions"),
     "input_wait": ("Input wait", "share of time"),
 }
-# Measures of speed, not of learning, and the values their axes always hold.
-_THROUGHPUT = {
-    "sentences_per_second": (0.0,),
-    "images_per_second": (0.0,),
-    "tokens_per_second": (0.0,),
-    "flops_per_second": (0.0,),
-    "fill": (0.0, 1.0),
-    "input_wait": (0.0,),
-}
+_RATE = "_per_second"
+_SHARES = {"fill": (0.0, 1.0), "input_wait": (0.0,)}  # with the values their axes always hold
 _COLOURS = {"train": 0, "dev": 1, "test": 2}
 
 
@@ -61,9 +52,12 @@ def write(workdir: str) -> str:
     metrics = _read_metrics(folder / "metrics.jsonl")
     results = _read_json(folder / "results.json")
     config, environment = (_read_json(folder / f"{n}.json") for n in ("config", "environment"))
-    blocks = [("Training curves", _curves(metrics)), ("Scores", _scores(results["scores"]))]
+    titles = results.get("titles", {})
+    curves, scores = _curves(metrics, titles=titles), _scores(results["scores"], titles=titles)
+    blocks = [("Training curves", curves), ("Scores", scores)]
     blocks += [(section["title"], sections.render(section)) for section in results["sections"]]
     blocks += [
+        ("Data", sections.facts({"rows": _read_json(folder / "data_report.json") or []})),
         ("Throughput", _throughput(metrics)),
         ("Configuration", _config(config)),
         ("Environment", sections.facts({"rows": list(environment.items())})),
@@ -155,10 +149,11 @@ def _page(blocks: list[tuple[str, str]], *, header: str, title: str) -> str:
 def _header(results: dict, *, config: dict) -> str:
     facts = [f"<code>{escape(config['file'])}</code>"] if config else []
     facts.append(f"after {sections.text(results['step'])} steps")
-    headline = []
+    titles, headline = results.get("titles", {}), []
     for name in results["headline"]:
         group, _, quantity = name.rpartition("/")
-        headline.append((_name(quantity)[0], sections.text(results["scores"][name]), f"on {group}"))
+        title, _ = _name(quantity, titles=titles)
+        headline.append((title, sections.text(results["scores"][name]), f"on {group}"))
     return (
         f'<p class="task">{escape(results["task"].replace("_", " ").capitalize())}</p>'
         f'<h1>{escape(results["title"])}</h1><p class="meta">{" · ".join(facts)}</p>'
@@ -175,13 +170,13 @@ def _figures(figures: list[tuple[str, str, str]]) -> str:
     return f'<dl class="figures">{items}</dl>'
 
 
-def _curves(metrics: dict[str, list[charts.Point]]) -> str:
+def _curves(metrics: dict[str, list[charts.Point]], *, titles: dict[str, str]) -> str:
     """Loss, learning rate, each metric of an evaluation, then the rest; the groups of one quantity
     share a chart."""
     quantities = defaultdict(dict)
     for name, points in metrics.items():
         group, _, quantity = name.rpartition("/")
-        if quantity not in _THROUGHPUT:
+        if not _is_speed(quantity):
             quantities[quantity][group] = points
 
     def rank(quantity: str) -> int:
@@ -194,7 +189,7 @@ def _curves(metrics: dict[str, list[charts.Point]]) -> str:
     for quantity in sorted(quantities, key=rank):
         groups = quantities[quantity]
         series = [charts.Series(g, points, colours[g]) for g, points in groups.items()]
-        name, unit = _name(quantity)
+        name, unit = _name(quantity, titles=titles)
         drawn.append(charts.lines(name, series=series, unit=unit))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
@@ -210,13 +205,14 @@ def _colours(metrics: dict[str, list[charts.Point]]) -> dict[str, int]:
 def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
     """Medians, which the first steps' compilation does not move, and the curves they are of."""
     medians, drawn = [], []
-    for quantity, include in _THROUGHPUT.items():
-        points = metrics.get(f"train/{quantity}")
-        if points:
+    found = {name.removeprefix("train/"): x for name, x in metrics.items() if name[:6] == "train/"}
+    for quantity, points in found.items():
+        if _is_speed(quantity):
             name, unit = _name(quantity)
             median = float(statistics.median(value for _, value in points))
             medians.append((name, charts.figure(median), unit))
             series = [charts.Series("train", points, _COLOURS["train"])]
+            include = _SHARES.get(quantity, (0.0,))
             drawn.append(charts.lines(name, series=series, unit=unit, include=include))
     if not drawn:
         return ""
@@ -226,12 +222,12 @@ def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
     )
 
 
-def _scores(scores: dict[str, float]) -> str:
+def _scores(scores: dict[str, float], *, titles: dict[str, str]) -> str:
     """Every score, a row a quantity and a column a split."""
     table = defaultdict(dict)
     for name, value in scores.items():
         group, _, quantity = name.rpartition("/")
-        table[_name(quantity)[0]][group] = value
+        table[_name(quantity, titles=titles)[0]][group] = value
     groups = list(dict.fromkeys(name.rpartition("/")[0] for name in scores))
     rows = [[quantity, *(by.get(group) for group in groups)] for quantity, by in table.items()]
     return sections.table({"columns": ["score", *groups], "rows": rows}) if rows else ""
@@ -262,7 +258,15 @@ def _config(config: dict) -> str:
     return f'<p class="note">{told}.</p><div class="groups">{tables}</div>'
 
 
-def _name(quantity: str) -> tuple[str, str]:
-    """A logged quantity's title and unit: "entity_f1" reads "Entity F1"."""
-    words = quantity.replace("_", " ").replace("f1", "F1")
-    return _QUANTITIES.get(quantity, (words[:1].upper() + words[1:], ""))
+def _is_speed(quantity: str) -> bool:
+    """Whether it measures speed and not learning."""
+    return quantity.endswith(_RATE) or quantity in _SHARES
+
+
+def _name(quantity: str, *, titles: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str]:
+    """A logged quantity's title and unit."""
+    if quantity in titles:
+        return titles[quantity], ""
+    words = quantity.removesuffix(_RATE).replace("_", " ").replace("f1", "F1")
+    unit = "per second" if quantity.endswith(_RATE) else ""
+    return _QUANTITIES.get(quantity, (words[:1].upper() + words[1:], unit))

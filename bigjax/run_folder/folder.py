@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -78,7 +79,8 @@ def write_start(workdir: str, *, config: Config, task: Task) -> None:
     _write_json(workdir, "config.json", config.record())
     facts = environment() | {"data_fingerprint": _fingerprints(task)}
     _write_json(workdir, "environment.json", facts)
-    for name, content in task.files.items():
+    _write_json(workdir, "data_report.json", [list(row) for row in task.data.report()])
+    for name, content in task.use.files.items():
         _write_text(workdir, name, content)
 
 
@@ -120,7 +122,7 @@ def refuse_other_data(workdir: str, *, task: Task) -> None:
 def check_files(workdir: str, *, task: Task) -> None:
     """Raises UserError where the tokenizer or the tags of the run in `workdir` are not this task's:
     its parameters would then be read with other meanings."""
-    for name, content in task.files.items():
+    for name, content in task.use.files.items():
         path = os.path.join(workdir, name)
         if os.path.exists(path):
             with open(path, encoding="utf-8", newline="") as file:
@@ -156,6 +158,13 @@ def compare_data(task: Task) -> None:
     distributed.compare(data, what="data")
 
 
+def say_where_data_differs(workdir: str, *, task: Task) -> None:
+    """Says on the terminal which splits are not what they were when the run in `workdir` began."""
+    changed = _changed_data(workdir, task)
+    if changed and distributed.is_first():
+        print(f"note: {', '.join(changed)} is not the data that the run was scored with before")
+
+
 def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
     """All scores as "split/name"."""
     return {
@@ -165,25 +174,21 @@ def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
     }
 
 
-def write_results(
-    workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int, fill: float
-) -> None:
+def write_results(workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int) -> None:
     """Writes `results.json`."""
     flat = flat_scores(scores)
-    split = "test" if "test" in scores else next(iter(scores))
-    facts = {"kind": "facts", "title": "Data", "rows": [list(row) for row in task.data_report()]}
-    sections = [
-        {**section, "title": f"{section['title']} ({split})"} for section in scores[split].sections
-    ]
+    split = "test" if "test" in scores else next(iter(scores), None)
+    sections = [] if split is None else scores[split].sections
+    headline = [f"{split}/{name}" for name in task.scoring.headline]
     results = {
         "task": task.name,
         "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
         # JSON has no nan: a score that is not defined, such as the ROC-AUC of a single class.
         "scores": {name: value if math.isfinite(value) else None for name, value in flat.items()},
-        "headline": [f"{split}/{name}" for name in task.headline if f"{split}/{name}" in flat],
+        "titles": {score.name: score.title for score in task.scoring.declared},
+        "headline": [name for name in headline if name in flat],
         "step": step,
-        "fill": fill,
-        "sections": [*sections, facts],
+        "sections": [{**found, "title": f"{found['title']} ({split})"} for found in sections],
     }
     _write_json(workdir, "results.json", results)
 
@@ -210,7 +215,8 @@ def _changed_data(workdir: str, task: Task) -> list[str]:
 
 
 def _fingerprints(task: Task) -> dict[str, str]:
-    return {name: data.fingerprint for name, data in {"train": task.train, **task.evals}.items()}
+    splits = {"train": task.data.train, **task.data.evals}
+    return {name: data.fingerprint for name, data in splits.items() if data is not None}
 
 
 def _field(workdir: str, name: str, key: str) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def _version(package: str) -> str | None:
 
 def _git_commit() -> str | None:
     """The commit of the code that runs, with "+" where files differ from it; None outside git."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(Path(__file__).resolve().parents[2])
 
     def git(*args: str) -> str:
         return subprocess.run(

@@ -11,12 +11,15 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import numpy as np
 
 Scalars = Mapping[str, Any]
 
+LOSS = MappingProxyType({"loss": "loss"})
+_RATE = "_per_second"
 _FLUSH_SECONDS = 10.0  # of event files, which waits for the disk
 
 
@@ -102,9 +105,12 @@ class TensorBoard:
 class Terminal:
     """A progress bar with the time left where stderr is a terminal, plain lines elsewhere."""
 
-    def __init__(self, *, start: int, total_steps: int):
+    def __init__(self, *, start: int, total_steps: int, labels: Mapping[str, str] = LOSS):
+        """labels: what a line shows of the scalars of a group, in this order, and what it calls
+        each; behind them comes what is counted by the second, but for FLOPs."""
         from tqdm import tqdm
 
+        self._labels = labels
         self._total, self._start, self._began = total_steps, start, time.monotonic()
         self._bar = tqdm(
             total=total_steps,
@@ -132,11 +138,7 @@ class Terminal:
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         groups = dict.fromkeys(name.rpartition("/")[0] for name in scalars)
         for group in groups:
-            parts = [
-                f"{label} {float(scalars[f'{group}/{key}']):{form}}"
-                for key, (label, form) in SHOWN.items()
-                if f"{group}/{key}" in scalars
-            ]
+            parts = self._parts({k: v for k, v in scalars.items() if k.startswith(f"{group}/")})
             if group == "train" and not self._bar.disable:
                 self._bar.set_postfix_str(", ".join(parts[:3]), refresh=False)
                 continue
@@ -150,23 +152,16 @@ class Terminal:
     def close(self) -> None:
         self._bar.close()
 
+    def _parts(self, scalars: Scalars) -> list[str]:
+        found = {name.rpartition("/")[2]: float(value) for name, value in scalars.items()}
+        shown = [f"{self._labels[k]} {found[k]:.4f}" for k in self._labels if k in found]
+        rates = [k for k in found if k.endswith(_RATE) and k != f"flops{_RATE}"]
+        return shown + [f"{name.removesuffix(_RATE)}/s {found[name]:.0f}" for name in rates]
+
     def _time_left(self, step: int) -> str:
         done = max(1, step - self._start)
         seconds = (time.monotonic() - self._began) / done * (self._total - step)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
-
-
-# What a line of the terminal shows of the scalars, in this order, and how.
-SHOWN = {
-    "loss": ("loss", ".4f"),
-    "entity_f1": ("F1", ".4f"),
-    "entity_precision": ("precision", ".4f"),
-    "entity_recall": ("recall", ".4f"),
-    "accuracy": ("accuracy", ".4f"),
-    "sentences_per_second": ("sentences/s", ".0f"),
-    "tokens_per_second": ("tokens/s", ".0f"),
-    "images_per_second": ("images/s", ".0f"),
-}
 
 
 class Writers:

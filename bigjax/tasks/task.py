@@ -1,65 +1,158 @@
-"""Owns the record of pure functions that makes a task, and what a batch and a data set are. The
-loop knows a task by these alone.
+"""Owns what a task is: four small records of pure functions, and what its entry in the table is.
 
-A new task is a module in `bigjax/tasks/` that fills in this record; see docs/design.md.
+The engine, the loop and the report know a task by these alone. A new task is a folder of its own
+that fills them in, and nothing elsewhere learns of it; docs/add_a_task.md makes one step by step.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
-from bigjax.data.dataset import Dataset
+from bigjax.config.values import Config, Schema
+from bigjax.data.dataset import Batch, Dataset
 from bigjax.scores.metrics import Mean
 
 Variables = Mapping[str, Any]  # {"params": ..., and the model's other collections}
+Outputs = dict[str, Any]  # arrays (B, ...) of a batch, or (R, ...) of all rows in order
+Sums = dict[str, Mean]
+
+
+class Model(NamedTuple):
+    """What is trained. Every function is pure; a batch is a dict of arrays (B, ...) in which a row
+    of zeros counts nowhere.
+
+    init: key -> variables; traceable.
+    apply: (variables, batch, key) -> (outputs, model_state). Outputs are arrays (B, ...) that
+      decoding needs, such as logits; labels are not looked at. `key` draws what is random in
+      training; None computes as evaluation and prediction do. model_state: the new values of the
+      collections other than params.
+    train_sums: (outputs, batch) -> sums; the mean `sums["loss"]` is what training minimises.
+    eval_sums: (outputs, batch) -> sums over a batch of evaluation.
+    layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
+    sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
+    pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
+      What is absent from them keeps its random start.
+    frozen: () -> variables that the model reads and nothing trains, such as a teacher's, or None.
+      `apply` finds them in `variables["frozen"]`. They are neither donated nor saved: a checkpoint
+      keeps their hashes.
+    chunk_rows: rows that a CPU should compute at once, so that activations stay in its cache; only
+      for a model whose rows do not depend on each other. None: all.
+    """
+
+    init: Callable[[jax.Array], Variables]
+    apply: Callable[[Variables, Mapping[str, jax.Array], jax.Array | None], tuple[Outputs, Any]]
+    train_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
+    eval_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
+    layer_depths: Callable[[Any], Any]
+    sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...] = ((".*", ()),)
+    pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None = None
+    frozen: Callable[[], Variables] | None = None
+    chunk_rows: int | None = None
+
+
+class Data(NamedTuple):
+    """What it is trained on and scored with.
+
+    train: the training set; None where a finished run is only used.
+    evals: split -> data set. "dev" decides which checkpoint is best, "test" is what the report is
+      about.
+    counts: batch -> named sums over it, for throughput ("sentences", "tokens").
+    report: () -> rows (name, value), for `--mode=check` and the report's data card.
+    """
+
+    train: Dataset | None
+    evals: Mapping[str, Dataset]
+    counts: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]
+    report: Callable[[], list[tuple[str, str]]]
+
+
+class Score(NamedTuple):
+    """A score that the task declares.
+
+    name: as in scalars ("entity_f1").
+    title: what people read ("Entity F1").
+    label: what a line of the terminal calls it; None: no line shows it.
+    higher_is_better: what "best" means.
+    """
+
+    name: str
+    title: str
+    label: str | None = None
+    higher_is_better: bool = True
 
 
 class Scores(NamedTuple):
     """What a finished pass over a split came to.
 
-    scalars: metric name ("entity_f1") to value.
-    sections: parts of the report, in its order (the kinds are in sections.py).
+    scalars: name of a score to its value.
+    sections: parts of the report, in its order (the kinds are in report/sections.py).
     """
 
     scalars: dict[str, float]
     sections: list[dict[str, Any]]
 
 
-class Task(NamedTuple):
-    """What one task is to the loop. Every function is pure; a batch is a dict of arrays (B, ...)
-    in which a row of zeros counts nowhere.
+class Scoring(NamedTuple):
+    """Which scores there are, and how a finished pass comes to them.
 
-    init: key -> variables, traceable.
-    pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
-      What is absent from them keeps its random start.
-    loss: (variables, batch, key) -> (sums, model_state): the training objective `sums["loss"]` and
-      any other means, and the new values of the collections other than params.
-    predict: (variables, batch) -> (sums, outputs): outputs are arrays (B, ...) for `score`.
-    counts: batch -> named sums over the batch, for throughput ("sentences", "tokens").
-    score: (split, outputs) -> Scores; outputs are numpy, all rows of the split in order.
-    train, evals: the data.
-    sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
-    layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
-    data_report: () -> rows (name, value), for `--mode=check` and the report's data card.
-    score_names: every score of a split, as `predict`'s sums and `score` name them.
-    headline: those to show first; the first one is what "best" means unless the config says.
-    files: name -> content of what the run folder keeps besides (tokenizer, names of tags).
+    declared: every score of a split, as `eval_sums` and `score` name them.
+    headline: those to show first; the first of them is what "best" goes by unless the config says.
+    score: (split, outputs of all its rows in order, numpy) -> Scores.
     """
 
-    name: str
-    init: Callable[[jax.Array], Variables]
-    pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None
-    loss: Callable[..., tuple[dict[str, Mean], Mapping[str, Any]]]
-    predict: Callable[..., tuple[dict[str, Mean], dict[str, jax.Array]]]
-    counts: Callable[..., dict[str, jax.Array]]
-    score: Callable[[str, dict[str, np.ndarray]], Scores]
-    train: Dataset
-    evals: Mapping[str, Dataset]
-    sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...]
-    layer_depths: Callable[[Any], Any]
-    data_report: Callable[[], list[tuple[str, str]]]
-    score_names: tuple[str, ...]
+    declared: tuple[Score, ...]
     headline: tuple[str, ...]
+    score: Callable[[str, Mapping[str, np.ndarray]], Scores]
+
+
+class Encoded(NamedTuple):
+    """Raw inputs, ready for the model.
+
+    rows: them as a data set without labels.
+    decode: outputs of all its rows in order -> a JSON-ready record for each input, in order.
+    """
+
+    rows: Dataset
+    decode: Callable[[Mapping[str, np.ndarray]], list[dict[str, Any]]]
+
+
+class Use(NamedTuple):
+    """What makes a trained model usable without its training data.
+
+    files: name -> content of what the run folder keeps for `load` (tokenizer, names of tags).
+    encode: raw inputs (sentences of words; pictures) -> Encoded.
+    """
+
     files: Mapping[str, str]
+    encode: Callable[[Sequence[Any]], Encoded]
+
+
+class Task(NamedTuple):
+    name: str
+    model: Model
+    data: Data
+    scoring: Scoring
+    use: Use
+
+
+class Entry(Protocol):
+    """What the table of tasks holds for a name: a module, or anything with these functions."""
+
+    def sections(self, values: Mapping[str, Mapping[str, Any]]) -> Schema:
+        """Which functions or dataclasses take the task's sections of the config, for the choices
+        made in `values`; UserError for a choice that does not exist."""
+
+    def make(self, config: Config) -> Task:
+        """The task as it is trained: reads the data; UserError where it cannot be read."""
+
+    def load(self, config: Config, folder: str, *, splits: Sequence[str]) -> Task:
+        """The task of the finished run in `folder`, from its files and the data of `splits` alone;
+        `data.train` is None. What is not among the run's data is left out of `splits`."""
+
+
+__all__ = [
+    "Batch", "Data", "Dataset", "Encoded", "Entry", "Model", "Outputs", "Score", "Scores",
+    "Scoring", "Sums", "Task", "Use", "Variables",
+]  # fmt: skip

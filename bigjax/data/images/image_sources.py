@@ -1,7 +1,9 @@
 """Owns which sources of labelled images there are, the settings of each, and the two that need no
 format of their own: folders of image files and scikit-learn's digits.
 
-Each source's keyword arguments are the keys of the config's `data` section for that source. Reading
+Each source's keyword arguments are the keys of the config's `data` section for that source, but
+`only`, which says what of the splits to read, and `class_names`, those of a finished run that is
+scored without its training data. Reading
 TFDS belongs to `tfds_images.py`, decoding to `images.py`.
 """
 
@@ -18,6 +20,7 @@ from bigjax.data.images.decoding import Images
 from bigjax.errors import UserError, nearest
 
 Splits = dict[str, Images]
+ALL = ("train", "dev", "test")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _LAYOUT = f"expected FOLDER/CLASS/IMAGE, with images named *{', *'.join(_SUFFIXES)}"
 
@@ -34,6 +37,8 @@ def prepared_tfds_images(
     label: str = "label",
     image_size: int | None = None,
     cache_gib: float = 4.0,
+    only: Sequence[str] = ALL,
+    class_names: Sequence[str] | None = None,  # noqa: ARG001 - the data set names them
 ) -> Splits:
     """A data set prepared by TensorFlow Datasets; train, dev and test are TFDS split expressions
     ("train[98%:]"), image and label are feature names.
@@ -41,7 +46,9 @@ def prepared_tfds_images(
     image_size and cache_gib are those of `decoding.load`.
     """
     wanted = {"train": train, "dev": dev, "test": test}
-    splits = {ours: theirs for ours, theirs in wanted.items() if theirs is not None}
+    splits = {
+        ours: theirs for ours, theirs in wanted.items() if theirs is not None and ours in only
+    }
     encoded = tfds_images.read(name, data_dir=data_dir, splits=splits, image=image, label=label)
     return decoding.load(encoded, image_size=image_size, cache_gib=cache_gib)
 
@@ -52,6 +59,8 @@ def digits(
     num_dev: int = 150,
     num_test: int = 300,
     seed: int = 0,
+    only: Sequence[str] = ALL,
+    class_names: Sequence[str] | None = None,  # noqa: ARG001 - they are known
 ) -> Splits:
     """The 1,797 handwritten digits that scikit-learn brings along: grey, 8x8, no file, no network.
 
@@ -79,6 +88,7 @@ def digits(
             pixels[ids], labels=labels[ids], class_names="0123456789", where=f"digits:{split}"
         )
         for split, ids in (("train", train), ("dev", dev), ("test", test))
+        if split in only
     }
 
 
@@ -91,6 +101,8 @@ def image_folder(
     dev_fraction: float = 0.1,
     image_size: int = 64,
     cache_gib: float = 4.0,
+    only: Sequence[str] = ALL,
+    class_names: Sequence[str] | None = None,
 ) -> Splits:
     """The user's own image files: a folder for each split, and in it one for each class, which is
     named as the class.
@@ -100,15 +112,17 @@ def image_folder(
     """
     if not 0 <= dev_fraction <= 0.5:
         raise UserError(f"data.dev_fraction={dev_fraction}: expected 0 to 0.5")
-    found = _read_folder(train, setting="data.train")
-    splits = {"train": found}
-    if dev is not None:
-        splits["dev"] = _read_folder(dev, setting="data.dev", known=found.class_names)
-    elif dev_fraction:
-        splits["train"], splits["dev"] = _hold_out(found, fraction=dev_fraction)
-    if test is not None:
-        splits["test"] = _read_folder(test, setting="data.test", known=found.class_names)
-    encoded = {split: _encoded(folder) for split, folder in splits.items()}
+    splits = {}
+    held_out = dev is None and dev_fraction > 0  # dev is then a part of train
+    if "train" in only or ("dev" in only and held_out):
+        splits["train"] = _read_folder(train, setting="data.train", known=class_names)
+        class_names = splits["train"].class_names
+    if held_out and "train" in splits:
+        splits["train"], splits["dev"] = _hold_out(splits["train"], fraction=dev_fraction)
+    for split, path in (("dev", dev), ("test", test)):
+        if path is not None and split in only:
+            splits[split] = _read_folder(path, setting=f"data.{split}", known=class_names)
+    encoded = {split: _encoded(folder) for split, folder in splits.items() if split in only}
     return decoding.load(encoded, image_size=image_size, cache_gib=cache_gib)
 
 

@@ -1,9 +1,11 @@
 """Owns which sources of tagged sentences there are, and the settings of each.
 
 How a format is read belongs to its module. Each function's keyword arguments are the keys of the
-config's `data` section for that source.
+config's `data` section for that source, but
+`only`, which says what of the splits to read: a finished run is scored without its training data.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from bigjax.data.text import conll, news, tfds_text
@@ -11,6 +13,7 @@ from bigjax.data.text.sentences import Sentences
 from bigjax.errors import UserError
 
 Splits = dict[str, Sentences]
+ALL = ("train", "dev", "test")
 
 
 def embedded_news(
@@ -21,11 +24,13 @@ def embedded_news(
     num_test: int = 1000,
     seed: int = 0,
     label_noise: float = 0.0,
+    only: Sequence[str] = ALL,
 ) -> Splits:
     """The generated corpus of `news.py`: no file, no network."""
-    return news.read(
+    splits = news.read(
         num_train=num_train, num_dev=num_dev, num_test=num_test, seed=seed, label_noise=label_noise
     )
+    return {split: found for split, found in splits.items() if split in only}
 
 
 def prepared_tfds(
@@ -38,10 +43,12 @@ def prepared_tfds(
     test: str = "test",
     tokens: str = "tokens",
     tags: str = "tags",
+    only: Sequence[str] = ALL,
 ) -> Splits:
     """A data set prepared by TensorFlow Datasets; train, dev and test are TFDS split expressions
     ("train[:10%]"), tokens and tags are feature names."""
-    splits = {"train": train, "dev": dev, "test": test}
+    given = {"train": train, "dev": dev, "test": test}
+    splits = {split: expression for split, expression in given.items() if split in only}
     return tfds_text.read(name, data_dir=data_dir, splits=splits, tokens=tokens, tags=tags)
 
 
@@ -55,9 +62,11 @@ def conll_files(
     tag_column: int = -1,
     separator: str | None = None,
     scheme: Literal["auto", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "none"] = "auto",
+    only: Sequence[str] = ALL,
 ) -> Splits:
     """The user's own CoNLL column files, one for each split."""
-    paths = {"train": train, "dev": dev, "test": test}
+    given = {"train": train, "dev": dev, "test": test}
+    paths = {split: path for split, path in given.items() if split in only}
     for split, path in paths.items():
         if path == "":
             raise UserError(f"data.{split} is empty: give a file with --config.data.{split}=PATH")

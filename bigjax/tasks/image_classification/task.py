@@ -1,38 +1,33 @@
 """Owns image classification: one class for every image, from a convolutional network.
 
-Reading and augmenting belong to `data/`, the networks to `models/cnn.py`, what a finished pass over
-a split comes to (scores, tables, worst errors) to `image_scores.py`.
-
-Suffixes: B batch rows, H height, W width, C channels, K classes.
+Reading and augmenting belong to `data/images/`, the trained function to `model.py`, what a finished
+pass over a split comes to (scores, tables, worst errors) to `scoring.py`.
 """
 
 import dataclasses
 import functools
-import math
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bigjax.config.values import Config, choice
-from bigjax.data import pipeline, shuffling
+from bigjax.data import dataset, shuffling
 from bigjax.data.dataset import Batch, Dataset
-from bigjax.data.images import augment
+from bigjax.data.images import augment, decoding
 from bigjax.data.images.decoding import Images
 from bigjax.data.images.image_sources import IMAGE_SOURCES
-from bigjax.engine import microbatches
 from bigjax.errors import UserError
 from bigjax.models import cnn
-from bigjax.scores.losses import cross_entropy
-from bigjax.scores.metrics import Mean
-from bigjax.tasks.image_classification import image_scores
-from bigjax.tasks.task import Task
+from bigjax.scores import class_scores
+from bigjax.tasks.classes import ClassWeights, class_weights
+from bigjax.tasks.image_classification import scoring
+from bigjax.tasks.image_classification.model import make_model
+from bigjax.tasks.task import Data, Encoded, Model, Scoring, Task, Use
 
-CHUNK_ROWS = 32  # on a CPU, and each device of it
+CLASSES_FILE = "classes.txt"  # in the run folder, a class a line
+SHAPE_FILE = "image_shape.txt"  # height, width, channels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,11 +38,11 @@ class Loss:
     """
 
     label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    class_weights: ClassWeights = None
 
 
-def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """The functions that take this task's sections of the config."""
+def sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
+    """What takes this task's sections of the config."""
     return {
         "data": [IMAGE_SOURCES[choice(values, "data.source", among=IMAGE_SOURCES)]],
         "augment": [augment.Augmentation],
@@ -64,39 +59,98 @@ def make(config: Config) -> Task:
     """
     splits = IMAGE_SOURCES[config["data"]["source"]](**config["data"])
     train = splits["train"]
-    class_names = train.class_names
-    model = cnn.NETWORKS[config["model"]["name"]](**config["model"])(num_classes=len(class_names))
-    smoothing = config["loss"]["label_smoothing"]
-    return Task(
-        name="image_classification",
-        init=functools.partial(_init, model, shape=train.shape),
-        pretrained=None,
-        loss=functools.partial(
-            _loss, model, smoothing=smoothing, weights_K=_class_weights(config, train)
-        ),
-        predict=functools.partial(_predict, model),
-        counts=lambda batch: {"images": batch["mask"].sum()},
-        score=lambda split, outputs: image_scores.score(splits[split], outputs),
-        train=_train_dataset(config, train),
-        evals={
-            name: _eval_dataset(images, batch_rows=config["eval"]["batch_rows"])
-            for name, images in splits.items()
-            if name != "train"
-        },
-        sharding_rules=cnn.SHARDING_RULES,
-        layer_depths=_layer_depths,
-        data_report=lambda: image_scores.data_report(splits),
-        score_names=("loss", "accuracy", *image_scores.score_names(class_names)),
-        headline=image_scores.headline(class_names),
-        files={"classes.txt": "\n".join(class_names) + "\n"},
+    weights_K = class_weights(
+        config["loss"]["class_weights"], labels=train.labels, class_names=train.class_names
+    )
+    model = _model(config, class_names=train.class_names, shape=train.shape, weights_K=weights_K)
+    return _task(config, model, splits, class_names=train.class_names, shape=train.shape)
+
+
+def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
+    """The task of the finished run in `folder`, which reads only the data of `splits`.
+
+    Raises:
+      UserError: files of the run, or data, that cannot be read or have other classes.
+    """
+    class_names = tuple(_lines(folder, CLASSES_FILE))
+    shape = tuple(map(int, _lines(folder, SHAPE_FILE)))
+    found = IMAGE_SOURCES[config["data"]["source"]](
+        **config["data"], only=splits, class_names=class_names
+    )
+    for images in found.values():
+        if images.shape != shape or images.class_names != class_names:
+            raise UserError(
+                f"{images.where}: images {images.shape} of {len(images.class_names)} classes; the "
+                f"run in {folder} was trained on {shape} of {len(class_names)}"
+            )
+    model = _model(config, class_names=class_names, shape=shape, weights_K=None)
+    return _task(config, model, found, class_names=class_names, shape=shape)
+
+
+def _model(
+    config: Config,
+    *,
+    class_names: Sequence[str],
+    shape: tuple[int, ...],
+    weights_K: np.ndarray | None,
+) -> Model:
+    network = cnn.NETWORKS[config["model"]["name"]](**config["model"])
+    return make_model(
+        network(num_classes=len(class_names)),
+        shape=shape,
+        smoothing=config["loss"]["label_smoothing"],
+        weights_K=weights_K,
     )
 
 
-def _train_dataset(config: Config, images: Images) -> Dataset:
+def _task(
+    config: Config,
+    model: Model,
+    splits: Mapping[str, Images],
+    *,
+    class_names: tuple[str, ...],
+    shape: tuple[int, ...],
+) -> Task:
+    batch_rows = config["eval"]["batch_rows"]
+    return Task(
+        name="image_classification",
+        model=model,
+        data=Data(
+            train=_train_set(config, splits["train"]) if "train" in splits else None,
+            evals={
+                name: _eval_set(images, batch_rows=batch_rows)
+                for name, images in splits.items()
+                if name != "train"
+            },
+            counts=lambda batch: {"images": batch["mask"].sum()},
+            report=lambda: scoring.data_report(splits),
+        ),
+        scoring=Scoring(
+            declared=scoring.declared(class_names),
+            headline=scoring.HEADLINE,
+            score=lambda split, outputs: scoring.score(splits[split], outputs),
+        ),
+        use=Use(
+            files={
+                CLASSES_FILE: "\n".join(class_names) + "\n",
+                SHAPE_FILE: "\n".join(map(str, shape)) + "\n",
+            },
+            encode=functools.partial(
+                _encode,
+                class_names=class_names,
+                shape=shape,
+                image_size=config["data"].get("image_size"),
+                batch_rows=batch_rows,
+            ),
+        ),
+    )
+
+
+def _train_set(config: Config, images: Images) -> Dataset:
     policy = augment.Augmentation(**config["augment"])
     seed, num_images = config[""]["seed"], len(images.labels)
     order = shuffling.shuffled(num_images, seed=seed)
-    batch_rows = pipeline.batch_rows(
+    batch_rows = dataset.rows_a_batch(
         examples=config["batch"]["examples"],
         rows=config["batch"]["rows"],
         num_examples=num_images,
@@ -116,7 +170,13 @@ def _train_dataset(config: Config, images: Images) -> Dataset:
             batch |= {"lam": mixing.lam, "box": mixing.box}
         return batch
 
-    return _dataset(images, rows=make_rows, order=order, batch_rows=batch_rows)
+    return dataset.by_index(
+        make_rows,
+        order=order,
+        num_examples=num_images,
+        batch_rows=batch_rows,
+        fingerprint=images.fingerprint,
+    )
 
 
 def _augmented(
@@ -126,153 +186,69 @@ def _augmented(
     return {"image": pixels, "label": images.labels[ids]}
 
 
-def _eval_dataset(images: Images, *, batch_rows: int) -> Dataset:
-    def make_rows(numbers: np.ndarray) -> Batch:
-        exists = numbers < len(images.labels)
-        ids = np.where(exists, numbers, 0)
-        pixels = images.pixels(ids) * exists[:, None, None, None].astype(np.uint8)
-        return {"image": pixels, "label": images.labels[ids] * exists, "mask": exists}
-
-    return _dataset(images, rows=make_rows, order=lambda numbers: numbers, batch_rows=batch_rows)
-
-
-def _dataset(
-    images: Images,
-    *,
-    rows: Callable[..., Batch],
-    order: Callable[..., np.ndarray],
-    batch_rows: int,
-) -> Dataset:
-    num_images = len(images.labels)
-    return Dataset(
-        rows=rows,
-        examples=lambda numbers: order(numbers)[:, None],
+def _eval_set(images: Images, *, batch_rows: int) -> Dataset:
+    return dataset.each_once(
+        lambda ids: {"image": images.pixels(ids), "label": images.labels[ids]},
+        num_examples=len(images.labels),
         batch_rows=batch_rows,
-        num_rows=num_images,
-        num_examples=num_images,
-        fill=1.0,
         fingerprint=images.fingerprint,
     )
 
 
-def _class_weights(config: Config, train: Images) -> np.ndarray | None:
-    """Weights (K,), or None for none."""
-    weights, num_classes = config["loss"]["class_weights"], len(train.class_names)
-    if weights is None:
-        return None
-    if weights == "balanced":
-        counts = np.bincount(train.labels, minlength=num_classes)
-        weights = len(train.labels) / (num_classes * np.maximum(counts, 1))
-    elif len(weights) != num_classes or min(weights) < 0 or not 0 < sum(weights) < math.inf:
+def _encode(
+    pictures: Sequence[bytes],
+    *,
+    class_names: Sequence[str],
+    shape: tuple[int, ...],
+    image_size: int | None,
+    batch_rows: int,
+) -> Encoded:
+    """Image files, read as those of training were, and their classes by confidence.
+
+    Raises:
+      UserError: a picture that cannot be decoded, or is of another size than the run's where that
+        resizes none; by its number.
+    """
+
+    def decoded(number: int) -> np.ndarray:
+        where = f"picture {number + 1} of {len(pictures)}"
+        try:
+            pixels = decoding.decode(pictures[number], image_size=image_size, channels=shape[2])
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+        if pixels.shape != shape:
+            raise UserError(f"{where}: {pixels.shape[:2]} pixels; the run knows {shape[:2]} alone")
+        return pixels
+
+    def decode(outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        probabilities = class_scores.softmax(outputs["logits"])
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        return [
+            {
+                "class": class_names[best],
+                "score": float(p[best]),
+                "next": class_names[other],
+                "next_score": float(p[other]),
+            }
+            for p, (best, other) in zip(probabilities, order)
+        ]
+
+    rows = dataset.each_once(
+        lambda ids: {"image": np.stack([decoded(int(i)) for i in ids])},
+        num_examples=len(pictures),
+        batch_rows=batch_rows,
+        fingerprint="",
+    )
+    return Encoded(rows, decode)
+
+
+def _lines(folder: str, name: str) -> list[str]:
+    path = os.path.join(folder, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().removesuffix("\n").split("\n")
+    except OSError as error:
         raise UserError(
-            f"loss.class_weights={weights}: expected {num_classes} numbers of 0 or more, one for "
-            f"each of {', '.join(train.class_names)}; or 'balanced'"
-        )
-    return np.array(weights, np.float32)
-
-
-def _init(model: nn.Module, key: jax.Array, *, shape: tuple[int, ...]) -> Any:
-    pixels = jnp.zeros((1, *shape), jnp.float32)
-    return model.init(key, pixels, mask_B=jnp.ones(1, bool), train=False)
-
-
-def _loss(
-    model: nn.Module,
-    variables: Any,
-    batch: Mapping[str, jax.Array],
-    key: jax.Array,  # noqa: ARG001 - the networks draw nothing
-    *,
-    smoothing: float,
-    weights_K: np.ndarray | None,
-) -> tuple[dict[str, Mean], Any]:
-    def apply(variables: Any, rows: Mapping[str, jax.Array]) -> tuple[dict[str, Mean], Any]:
-        logits_BK, state = model.apply(
-            variables,
-            _mixed(rows),
-            mask_B=rows["mask"],
-            train=True,
-            mutable=["batch_stats"],
-        )
-        return _sums(logits_BK, rows, smoothing=smoothing, weights_K=weights_K), state
-
-    num_rows = batch["image"].shape[0]
-    num_chunks = microbatches.num_chunks(num_rows, rows=CHUNK_ROWS * jax.device_count())
-    if jax.default_backend() != "cpu" or "batch_stats" in variables or num_chunks == 1:
-        return apply(variables, batch)
-    sums = lambda params, rows: apply({"params": params}, rows)[0]  # noqa: E731
-    return microbatches.sums_in_chunks(sums, variables["params"], batch, num_chunks=num_chunks), {}
-
-
-def _sums(
-    logits_BK: jax.Array,
-    batch: Mapping[str, jax.Array],
-    *,
-    smoothing: float,
-    weights_K: np.ndarray | None,
-) -> dict[str, Mean]:
-    """The loss is divided by the sum of the weights of the images' classes."""
-    lam_B = batch.get("lam", 1.0)
-    parts = [(batch["label"], lam_B)]
-    if "lam" in batch:
-        parts.append((batch["partner_label"], 1.0 - lam_B))
-    loss_B = weight_B = 0.0
-    for label_B, part_B in parts:
-        part_B = part_B if weights_K is None else part_B * jnp.asarray(weights_K)[label_B]
-        loss_B += part_B * cross_entropy(logits_BK, labels=label_B, smoothing=smoothing)
-        weight_B += part_B
-    loss = Mean.of(loss_B, batch["mask"])
-    if weights_K is not None:
-        loss = loss._replace(count=jnp.sum(weight_B, where=batch["mask"]))
-    return {"loss": loss, "accuracy": _accuracy(logits_BK, batch)}
-
-
-def _predict(
-    model: nn.Module, variables: Any, batch: Mapping[str, jax.Array]
-) -> tuple[dict[str, Mean], dict[str, jax.Array]]:
-    pixels = _scaled(batch["image"])
-    logits_BK = model.apply(variables, pixels, mask_B=batch["mask"], train=False)
-    losses_B = cross_entropy(logits_BK, labels=batch["label"])
-    sums = {"loss": Mean.of(losses_B, batch["mask"]), "accuracy": _accuracy(logits_BK, batch)}
-    return sums, {"logits": logits_BK}
-
-
-def _accuracy(logits_BK: jax.Array, batch: Mapping[str, jax.Array]) -> Mean:
-    return Mean.of(jnp.argmax(logits_BK, -1) == batch["label"], batch["mask"])
-
-
-def _mixed(batch: Mapping[str, jax.Array]) -> jax.Array:
-    """The scaled images, mixed with their partners where the batch has any: mixup (Zhang et al.
-    2018) over the whole image where the box is empty, CutMix (Yun et al. 2019) inside the box."""
-    pixels_BHWC = _scaled(batch["image"])
-    if "box" not in batch:
-        return pixels_BHWC
-    top_B, bottom_B, left_B, right_B = batch["box"].T[:, :, None]
-    height, width = pixels_BHWC.shape[1:3]
-    y_H, x_W = jnp.arange(height)[None], jnp.arange(width)[None]
-    inside_BH = (y_H >= top_B) & (y_H < bottom_B)
-    inside_BW = (x_W >= left_B) & (x_W < right_B)
-    inside_BHW = inside_BH[:, :, None] & inside_BW[:, None, :]
-    lam_B = jnp.where((bottom_B > top_B)[:, 0], 1.0, batch["lam"])
-    own_BHW = jnp.where(inside_BHW, 0.0, lam_B[:, None, None])
-    partners_BHWC = _scaled(batch["partner_image"])
-    return partners_BHWC + own_BHW[..., None] * (pixels_BHWC - partners_BHWC)
-
-
-def _scaled(image_BHWC: jax.Array) -> jax.Array:
-    return image_BHWC.astype(jnp.float32) / 127.5 - 1.0
-
-
-def _layer_depths(params: Any) -> Any:
-    """For each leaf its depth, from the input: by kind of layer, then by the layer's numbers."""
-
-    def place(name: str) -> tuple[int, ...]:
-        kinds = {"stem": 0, "patches": 0, "dense": 2, "head": 3}
-        return (kinds.get(name.split("_")[0], 1), *map(int, re.findall(r"\d+", name)))
-
-    depths = {found: i for i, found in enumerate(sorted({place(name) for name in params}))}
-
-    def of_layer(name: str, tree: Any) -> Any:
-        depth = depths[place(name)]
-        return jax.tree.map(lambda _: depth, tree)
-
-    return {name: of_layer(name, tree) for name, tree in params.items()}
+            f"{path}: cannot be read ({error.strerror}); expected the folder of a run of image "
+            "classification"
+        ) from error

@@ -1,9 +1,7 @@
 """Owns token tagging (NER, POS): a tag for every word, from a BERT encoder over packed rows.
 
-Reading and packing belong to `data/`, the encoder to `models/bert.py`, what a finished pass over a
-split comes to (scores, tables, worst errors) to `tagging_scores.py`.
-
-Suffixes: B batch rows, L row length, D model, T tags.
+Reading belongs to `data/text/`, rows to `rows.py`, the trained function to `model.py`, what a
+finished pass over a split comes to (scores, tables, worst errors) to `scoring.py`.
 """
 
 import dataclasses
@@ -13,25 +11,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from bigjax.config.values import Config, choice
-from bigjax.data import pipeline
-from bigjax.data.dataset import Batch, Dataset
-from bigjax.data.text import packing, tokenization, windowing
+from bigjax.data.dataset import rows_a_batch
+from bigjax.data.text import packing, tokenization
 from bigjax.data.text.sentences import Sentences
 from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
-from bigjax.models import bert, huggingface, ops, origins
-from bigjax.scores.losses import cross_entropy
-from bigjax.scores.metrics import Mean
-from bigjax.tasks.task import Task
-from bigjax.tasks.token_tagging import tagging_scores
+from bigjax.models import bert, huggingface, origins
+from bigjax.scores import class_scores
+from bigjax.tasks.classes import ClassWeights, class_weights
+from bigjax.tasks.task import Data, Dataset, Encoded, Model, Scoring, Task, Use
+from bigjax.tasks.token_tagging import rows, scoring
+from bigjax.tasks.token_tagging.model import Tagger, make_model
+from bigjax.tasks.token_tagging.rows import Split
 
-ENCODER_FILE = "encoder.json"  # in the run folder, the sizes of the encoder
+TAGS_FILE, ENCODER_FILE = "tags.txt", "encoder.json"  # in the run folder; the encoder's sizes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,13 +55,17 @@ class NewEncoder:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-    """label_smoothing: the share of the target spread evenly over all tags."""
+    """label_smoothing: the share of the target spread evenly over all tags.
+    class_weights: of each tag in the training loss, a number for each in the order of `tags.txt`,
+    or "balanced": inversely to how frequent the tags are in training; None: all alike.
+    """
 
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = None
 
 
-def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """The functions that take this task's sections of the config."""
+def sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
+    """What takes this task's sections of the config."""
     source = choice(values, "data.source", among=SOURCES)
     checkpoint = values.get("init", {}).get("checkpoint")
     pretrained = checkpoint is not None and str(checkpoint).lower() != "none"
@@ -79,114 +77,162 @@ def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[.
     }
 
 
-class Tagger(nn.Module):
-    """An encoder and a linear layer over its last hidden states: float32 logits (B, L, T)."""
-
-    sizes: bert.Sizes
-    compute: bert.Compute
-    num_tags: int
-
-    @nn.compact
-    def __call__(self, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> jax.Array:
-        x_BLD = bert.Encoder(self.sizes, self.compute, name="encoder")(
-            batch["tokens"],
-            segments_BL=batch["segments"],
-            positions_BL=batch["positions"],
-            dropout=dropout,
-        )
-        x_BLD = dropout.at(0).site(3)(x_BLD, rate=self.compute.dropout)
-        return ops.Dense(self.num_tags, name="head")(x_BLD.astype(jnp.float32))
-
-
 def make(config: Config) -> Task:
     """The task of a checked config: reads the data, the tokenizer and the model's sizes.
 
     Raises:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
-    splits = SOURCES[config["data"]["source"]](**config["data"])
-    tags = tagging_scores.tag_names(list(splits.values()))
+    sentences = SOURCES[config["data"]["source"]](**config["data"])
+    tags = scoring.tag_names(list(sentences.values()))
+    tokenizer, sizes, pretrained = _start(config, sentences["train"])
+    splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    weights_T = class_weights(
+        config["loss"]["class_weights"], labels=splits["train"].labels, class_names=tags
+    )
+    model = make_model(
+        Tagger(sizes, bert.Compute(**config.pick("model", bert.Compute)), len(tags)),
+        smoothing=config["loss"]["label_smoothing"],
+        weights_T=weights_T,
+        pretrained=pretrained,
+    )
+    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes)
+
+
+def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
+    """The task of the finished run in `folder`, which reads only the data of `splits`.
+
+    Raises:
+      UserError: files of the run, or data, that cannot be read; a tag that the run does not know.
+    """
+    tokenizer = tokenization.load_tokenizer(folder)
+    sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
+    tags = _read_tags(os.path.join(folder, TAGS_FILE))
+    sentences = SOURCES[config["data"]["source"]](**config["data"], only=splits)
+    found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    compute = bert.Compute(**config.pick("model", bert.Compute))
+    model = make_model(
+        Tagger(sizes, compute, len(tags)), smoothing=0.0, weights_T=None, pretrained=None
+    )
+    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes)
+
+
+def _encode_splits(
+    config: Config,
+    sentences: Mapping[str, Sentences],
+    *,
+    tags: Sequence[str],
+    tokenizer: Any,
+    sizes: bert.Sizes,
+) -> dict[str, Split]:
     row_length = config["text"]["row_length"]
-    tokenizer, sizes, pretrained = _start(config, splits["train"])
     if row_length > sizes.max_positions - sizes.position_offset:
         raise UserError(
             f"text.row_length={row_length} is more than the "
             f"{sizes.max_positions - sizes.position_offset} positions that the model knows; choose "
             "a shorter row: longer sentences are split into windows"
         )
-    encode = functools.partial(encode_split, tags=tags, tokenizer=tokenizer, row_length=row_length)
-    splits = {name: encode(sentences) for name, sentences in splits.items()}
-    largest = max(int(split.windows.tokens.max()) for split in splits.values())
+    splits = {
+        name: rows.encode_split(found, tags=tags, tokenizer=tokenizer, row_length=row_length)
+        for name, found in sentences.items()
+    }
+    largest = max((int(split.windows.tokens.max()) for split in splits.values()), default=0)
     if largest >= sizes.vocab_size:
         raise UserError(
             f"init.checkpoint: tokenizer.json gives id {largest}, and config.json's vocab_size is "
             f"{sizes.vocab_size}: they do not belong together"
         )
-    train = splits["train"]
-    compute = bert.Compute(**config.pick("model", bert.Compute))
-    model = Tagger(sizes, compute, len(tags))
+    return splits
+
+
+def _task(
+    config: Config,
+    model: Model,
+    splits: Mapping[str, Split],
+    *,
+    tags: Sequence[str],
+    tokenizer: Any,
+    sizes: bert.Sizes,
+) -> Task:
+    batch_rows = config["eval"]["batch_rows"]
     return Task(
         name="token_tagging",
-        init=functools.partial(_init, model),
-        pretrained=pretrained,
-        loss=functools.partial(_loss, model, smoothing=config["loss"]["label_smoothing"]),
-        predict=functools.partial(_predict, model),
-        counts=_counts,
-        score=lambda split, outputs: tagging_scores.score(splits[split], outputs, tags=tags),
-        train=_dataset(
-            train,
-            rows=packing.epochs(train.packing, seed=config[""]["seed"]),
-            batch_rows=pipeline.batch_rows(
-                examples=config["batch"]["examples"],
-                rows=config["batch"]["rows"],
-                num_examples=len(train.sentences.words),
-                num_rows=train.packing.num_rows,
+        model=model,
+        data=Data(
+            train=_train_set(config, splits["train"]) if "train" in splits else None,
+            evals={
+                name: rows.dataset(split, rows=packing.once(split.packing), batch_rows=batch_rows)
+                for name, split in splits.items()
+                if name != "train"
+            },
+            counts=lambda batch: {
+                "sentences": batch["starts"].sum(),
+                "tokens": (batch["segments"] > 0).sum(),
+            },
+            report=lambda: scoring.data_report(splits, tags=tags),
+        ),
+        scoring=Scoring(
+            declared=scoring.declared(tags),
+            headline=scoring.headline(tags),
+            score=lambda split, outputs: scoring.score(splits[split], outputs, tags=tags),
+        ),
+        use=Use(
+            files={
+                "tokenizer.json": tokenizer.to_str(pretty=True),
+                TAGS_FILE: "\n".join(tags) + "\n",
+                ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+            },
+            encode=functools.partial(
+                _encode,
+                tags=tags,
+                tokenizer=tokenizer,
+                row_length=config["text"]["row_length"],
+                batch_rows=batch_rows,
             ),
         ),
-        evals={
-            name: _dataset(
-                split, rows=packing.once(split.packing), batch_rows=config["eval"]["batch_rows"]
-            )
-            for name, split in splits.items()
-            if name != "train"
-        },
-        sharding_rules=bert.SHARDING_RULES,
-        layer_depths=functools.partial(_layer_depths, num_layers=sizes.num_layers),
-        data_report=lambda: tagging_scores.data_report(splits, tags=tags),
-        score_names=("loss", "accuracy", *tagging_scores.score_names(tags)),
-        headline=tagging_scores.headline(tags),
-        files=_files(tokenizer, tags=tags, sizes=sizes),
     )
 
 
-def encode_split(
-    sentences: Sentences, *, tags: Sequence[str], tokenizer: Any, row_length: int
-) -> tagging_scores.Split:
-    """A split as windows of sub-words, its labels as numbers, and the plan of its rows."""
-    windows = windowing.make_windows(sentences.words, tokenizer=tokenizer, row_length=row_length)
-    number = {tag: i for i, tag in enumerate(tags)}
-    labels = np.array([number[tag] for found in sentences.tags for tag in found], np.int32)
-    plan = packing.plan(windows.lengths, row_length=row_length)
-    return tagging_scores.Split(sentences, windows, labels, plan)
+def _train_set(config: Config, train: Split) -> Dataset:
+    return rows.dataset(
+        train,
+        rows=packing.epochs(train.packing, seed=config[""]["seed"]),
+        batch_rows=rows_a_batch(
+            examples=config["batch"]["examples"],
+            rows=config["batch"]["rows"],
+            num_examples=len(train.sentences.words),
+            num_rows=train.packing.num_rows,
+        ),
+    )
 
 
-def _dataset(split: tagging_scores.Split, *, rows: Callable[..., Any], batch_rows: int) -> Dataset:
-    def make_rows(numbers: np.ndarray) -> Batch:
-        filled = windowing.fill_rows(
-            split.windows, rows(numbers), row_length=split.packing.row_length
-        )
-        words = filled.pop("words")
-        counted = words >= 0
-        return filled | {"labels": np.where(counted, split.labels[words], 0), "mask": counted}
+def _encode(
+    sentences: Sequence[Sequence[str]],
+    *,
+    tags: Sequence[str],
+    tokenizer: Any,
+    row_length: int,
+    batch_rows: int,
+) -> Encoded:
+    """Sentences of words, at least one each; and for each a record of its words and their tags with
+    the probability of each."""
+    untagged = Sentences(
+        words=sentences, tags=[[tags[0]] * len(words) for words in sentences], where="input"
+    )
+    split = rows.encode_split(untagged, tags=tags, tokenizer=tokenizer, row_length=row_length)
 
-    return Dataset(
-        rows=make_rows,
-        examples=lambda numbers: [split.windows.sentences[ids] for ids in rows(numbers)],
-        batch_rows=batch_rows,
-        num_rows=split.packing.num_rows,
-        num_examples=len(split.sentences.words),
-        fill=split.packing.fill,
-        fingerprint=split.sentences.fingerprint(),
+    def decode(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+        probabilities = class_scores.softmax(rows.by_word(split, outputs))
+        best = probabilities.argmax(axis=1)
+        named = rows.by_sentence(split, [tags[i] for i in best])
+        scored = rows.by_sentence(split, probabilities.max(axis=1).tolist())
+        return [
+            {"words": list(words), "tags": found, "scores": scores}
+            for words, found, scores in zip(sentences, named, scored)
+        ]
+
+    return Encoded(
+        rows.dataset(split, rows=packing.once(split.packing), batch_rows=batch_rows), decode
     )
 
 
@@ -207,8 +253,9 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
             )
         return tokenizer, sizes, None
     run = origins.run_of(checkpoint)
-    if run is not None:  # its parameters are read by `start.py`, as those of any task
-        return tokenization.load_tokenizer(run), _read_sizes(os.path.join(run, ENCODER_FILE)), None
+    if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
+        sizes = _read_sizes(os.path.join(run, ENCODER_FILE))
+        return tokenization.load_tokenizer(run), sizes, None
     folder = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
 
@@ -221,68 +268,21 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
     return tokenization.load_tokenizer(folder), sizes, pretrained
 
 
-def _files(tokenizer: Any, *, tags: Sequence[str], sizes: bert.Sizes) -> dict[str, str]:
-    return {
-        "tokenizer.json": tokenizer.to_str(pretty=True),
-        "tags.txt": "\n".join(tags) + "\n",
-        ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
-    }
-
-
 def _read_sizes(path: str) -> bert.Sizes:
     try:
         with open(path, encoding="utf-8") as file:
             return bert.Sizes(**json.load(file))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"init.checkpoint: {path} cannot be read ({error}); expected the folder of a run of "
-            "token tagging"
+            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
         ) from error
 
 
-def _init(model: Tagger, key: jax.Array) -> Any:
-    zeros = jnp.zeros((1, 8), jnp.int32)
-    batch = {"tokens": zeros, "segments": zeros, "positions": zeros}
-    return model.init(key, batch, ops.NO_DROPOUT)
-
-
-def _loss(
-    model: Tagger,
-    variables: Any,
-    batch: Mapping[str, jax.Array],
-    key: jax.Array,
-    *,
-    smoothing: float,
-) -> tuple[dict[str, Mean], dict[str, Any]]:
-    dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
-    logits_BLT = model.apply(variables, batch, dropout)
-    losses_BL = cross_entropy(logits_BLT, labels=batch["labels"], smoothing=smoothing)
-    return _means(losses_BL, logits_BLT, batch), {}
-
-
-def _predict(
-    model: Tagger, variables: Any, batch: Mapping[str, jax.Array]
-) -> tuple[dict[str, Mean], dict[str, jax.Array]]:
-    logits_BLT = model.apply(variables, batch, ops.NO_DROPOUT)
-    losses_BL = cross_entropy(logits_BLT, labels=batch["labels"])
-    outputs = {"tags": jnp.argmax(logits_BLT, axis=-1).astype(jnp.int32), "losses": losses_BL}
-    return _means(losses_BL, logits_BLT, batch), outputs
-
-
-def _means(losses_BL: jax.Array, logits_BLT: jax.Array, batch: Mapping[str, jax.Array]) -> Any:
-    right_BL = jnp.argmax(logits_BLT, axis=-1) == batch["labels"]
-    return {
-        "loss": Mean.of(losses_BL, batch["mask"]),
-        "accuracy": Mean.of(right_BL, batch["mask"]),
-    }
-
-
-def _counts(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    return {"sentences": batch["starts"].sum(), "tokens": (batch["segments"] > 0).sum()}
-
-
-def _layer_depths(params: Any, *, num_layers: int) -> Any:
-    return {
-        "encoder": bert.layer_depths(params["encoder"], num_layers=num_layers),
-        "head": jax.tree.map(lambda _: num_layers + 1, params["head"]),
-    }
+def _read_tags(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read().removesuffix("\n").split("\n")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
+        ) from error

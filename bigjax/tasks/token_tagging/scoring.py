@@ -3,31 +3,19 @@ report on the data itself."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from bigjax.data.text import packing
-from bigjax.data.text.packing import Packing
 from bigjax.data.text.sentences import Sentences
-from bigjax.data.text.windowing import Windows, fill_rows
 from bigjax.errors import UserError
+from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion, EntityCounts, conlleval_spans, spans
-from bigjax.tasks.task import Scores
+from bigjax.tasks.classes import confusion_section
+from bigjax.tasks.task import Score, Scores
+from bigjax.tasks.token_tagging.rows import Split, by_sentence, by_word
 
 NUM_WORST = 20
-
-
-class Split(NamedTuple):
-    """A split ready for the model.
-
-    labels: int32 (num_words,), the number of each word's tag, over the whole split.
-    """
-
-    sentences: Sentences
-    windows: Windows
-    labels: np.ndarray
-    packing: Packing
 
 
 def tag_names(splits: Sequence[Sentences]) -> list[str]:
@@ -53,30 +41,36 @@ def has_spans(tags: Sequence[str] | set[str]) -> bool:
     return all(tag in ("O", "B", "I") or tag[:2] in ("B-", "I-") for tag in tags)
 
 
-def score_names(tags: Sequence[str]) -> tuple[str, ...]:
-    """The scalars of `score`."""
-    entity = ("entity_f1", "entity_precision", "entity_recall", "conlleval_f1")
-    return entity if has_spans(tags) else ()
+def declared(tags: Sequence[str]) -> tuple[Score, ...]:
+    """Every score of a split."""
+    entity = (
+        Score("entity_f1", "Entity F1", "F1"),
+        Score("entity_precision", "Entity precision", "precision"),
+        Score("entity_recall", "Entity recall", "recall"),
+        Score("conlleval_f1", "Conlleval F1"),
+    )
+    return (
+        Score("loss", "Loss", "loss", higher_is_better=False),
+        *(entity if has_spans(tags) else ()),
+        Score("accuracy", "Accuracy", "accuracy"),
+    )
 
 
 def headline(tags: Sequence[str]) -> tuple[str, ...]:
     """The scores to show first."""
-    return score_names(tags)[:3] or ("accuracy",)
+    return ("entity_f1", "entity_precision", "entity_recall") if has_spans(tags) else ("accuracy",)
 
 
 def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str]) -> Scores:
     """Scores of predicted tags.
 
     Args:
-      outputs: tags int (R, L) and losses float (R, L) of all rows of the split in order.
+      outputs: logits float (R, L, T) of all rows of the split in order.
     """
-    predicted, losses = _by_word(split, outputs)
+    logits = by_word(split, outputs)
+    predicted = logits.argmax(axis=1)
     gold_tags = split.sentences.tags
-    sizes = np.fromiter(map(len, gold_tags), np.int64, len(gold_tags))
-    begins = np.cumsum(sizes) - sizes
-    names = np.array(tags, object)[predicted]
-    predicted_tags = [names[b : b + n].tolist() for b, n in zip(begins, sizes)]
-    sentence_losses = np.add.reduceat(losses, begins)
+    predicted_tags = by_sentence(split, np.array(tags, object)[predicted])
     if not has_spans(tags):
         labels = list(tags)
         return Scores({}, [_confusion(labels, gold=split.labels, predicted=predicted)])
@@ -90,7 +84,7 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     sections = [
         _type_table(strict),
         _word_confusion(split.labels, predicted, tags=tags),
-        _worst(split, predicted_tags, sentence_losses),
+        _worst(split, predicted_tags, _losses(split, logits)),
     ]
     return Scores(scalars, sections)
 
@@ -138,19 +132,13 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
     return rows
 
 
-def _by_word(split: Split, outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted tag and loss of each word of the split, each from the one token that labels it."""
-    examples = packing.once(split.packing)(np.arange(split.packing.num_rows))
-    words = fill_rows(split.windows, examples, row_length=split.packing.row_length)["words"]
-    counted = words >= 0
-    word = words[counted]
-    assert len(word) == len(split.labels), "every word is predicted exactly once"
-    predicted = np.full(len(split.labels), -1, np.int64)
-    predicted[word] = outputs["tags"][counted]
-    assert (predicted >= 0).all(), "every word is predicted exactly once"
-    losses = np.empty(len(split.labels), np.float64)
-    losses[word] = outputs["losses"][counted]
-    return predicted, losses
+def _losses(split: Split, logits: np.ndarray) -> np.ndarray:
+    """The summed loss of each sentence, float64."""
+    probabilities = class_scores.softmax(logits)
+    gold = probabilities[np.arange(len(split.labels)), split.labels]
+    sizes = np.fromiter(map(len, split.sentences.words), np.int64, len(split.sentences.words))
+    with np.errstate(divide="ignore"):
+        return np.add.reduceat(-np.log(gold), np.cumsum(sizes) - sizes)
 
 
 def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,12 +166,7 @@ def _word_confusion(
 def _confusion(labels: list[str], *, gold: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     mask = np.ones(len(gold), bool)
     confusion = Confusion.of(gold=gold, predicted=predicted, mask=mask, num_classes=len(labels))
-    return {
-        "kind": "confusion",
-        "title": "Words by type",
-        "labels": labels,
-        "counts": confusion.compute().tolist(),
-    }
+    return confusion_section(confusion, names=labels, title="Words by type")
 
 
 def _worst(

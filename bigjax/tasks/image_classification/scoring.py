@@ -12,25 +12,31 @@ import numpy as np
 from bigjax.data.images.decoding import Images
 from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion
-from bigjax.tasks.task import Scores
+from bigjax.tasks.classes import calibration_section, class_table, confusion_section
+from bigjax.tasks.task import Score, Scores
 
 NUM_MISTAKES = 24
-MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
-NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
 THUMBNAIL_SIDE = 128  # pixels; larger images are made smaller for the report
 TOP_K = 5
 
 
-def score_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The scalars of `score`. Among five classes or fewer the top five hold every class."""
-    top = (f"top{TOP_K}_accuracy",) if len(class_names) > TOP_K else ()
-    macro = ("macro_precision", "macro_recall", "macro_f1", "roc_auc", "average_precision")
-    return (*top, *macro, "calibration_error")
+def declared(class_names: Sequence[str]) -> tuple[Score, ...]:
+    """Every score of a split. Among five classes or fewer the top five hold every class."""
+    top = Score(f"top{TOP_K}_accuracy", f"Top-{TOP_K} accuracy")
+    return (
+        Score("loss", "Loss", "loss", higher_is_better=False),
+        Score("accuracy", "Accuracy", "accuracy"),
+        *((top,) if len(class_names) > TOP_K else ()),
+        Score("macro_precision", "Macro precision"),
+        Score("macro_recall", "Macro recall"),
+        Score("macro_f1", "Macro F1"),
+        Score("roc_auc", "ROC-AUC"),
+        Score("average_precision", "Average precision"),
+        Score("calibration_error", "Calibration error", higher_is_better=False),
+    )
 
 
-def headline(class_names: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG001 - as every task's
-    """The scores to show first."""
-    return ("accuracy", "macro_f1", "roc_auc")
+HEADLINE = ("accuracy", "macro_f1", "roc_auc")
 
 
 def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
@@ -45,7 +51,7 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
     if num_bad:
         rows = [["images whose logits are not finite", f"{num_bad:,} of {len(labels):,}"]]
         facts = {"kind": "facts", "title": "Not scored", "rows": rows}
-        return Scores(dict.fromkeys(score_names(names), np.nan), [facts])
+        return Scores(dict.fromkeys(_names(names), np.nan), [facts])
 
     predicted = probabilities.argmax(axis=1)
     confusion = Confusion.of(
@@ -69,12 +75,17 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
         top = class_scores.top_k_accuracy(probabilities, labels=labels, k=TOP_K)
         scalars = {f"top{TOP_K}_accuracy": top} | scalars
     sections = [
-        _class_table(by_class, ranking, names=names),
-        _confusion(confusion, names=names),
-        _reliability(calibration),
+        class_table(by_class, ranking, names=names),
+        confusion_section(confusion, names=names),
+        calibration_section(calibration, things="images"),
         *_mistakes(images, predicted=predicted, confidence=probabilities.max(axis=1)),
     ]
     return Scores(scalars, sections)
+
+
+def _names(class_names: Sequence[str]) -> list[str]:
+    """The scalars of `score`: those of the means over batches come from elsewhere."""
+    return [score.name for score in declared(class_names)[2:]]
 
 
 def data_report(splits: Mapping[str, Images]) -> list[tuple[str, str]]:
@@ -102,69 +113,6 @@ def _spread(images: Images) -> str:
     num_empty = int((counts == 0).sum())
     empty = f"; {num_empty:,} classes have none" if num_empty > 1 else ""
     return f"{' to '.join(ends)}{empty}"
-
-
-def _class_table(
-    by_class: class_scores.PerClass, ranking: class_scores.Ranking, *, names: Sequence[str]
-) -> dict[str, Any]:
-    """Lowest F1 first, so that what is cut from a long table is what needs no attention."""
-    of_class = (by_class.precision, by_class.recall, by_class.f1, *ranking)
-    order = np.argsort(by_class.f1, kind="stable")[:MAX_LISTED]
-    values = np.transpose(of_class)
-    rows = [[names[i], *map(_known, values[i]), int(by_class.support[i])] for i in order]
-    mean = [_known(class_scores.macro(column)) for column in of_class]
-    num_cut = len(names) - len(rows)
-    cut = f" The {num_cut:,} classes of the highest F1 are left out." if num_cut else ""
-    return {
-        "kind": "table",
-        "title": "Scores by class",
-        "columns": ["class", "precision", "recall", "F1", "ROC-AUC", "AP", "support"],
-        "rows": [*rows, ["mean of all classes", *mean, int(by_class.support.sum())]],
-        "note": f"Lowest F1 first.{cut} ROC-AUC and AP (average precision) are of a class against "
-        "the rest; a class without images has neither, and the mean leaves it out.",
-    }
-
-
-def _confusion(confusion: Confusion, *, names: Sequence[str]) -> dict[str, Any]:
-    """The matrix; of many classes, whose matrix would swell the results file, only the most
-    frequent confusions."""
-    counts = confusion.compute()
-    if len(names) <= MAX_LISTED:
-        return {
-            "kind": "confusion",
-            "title": "Confusion matrix",
-            "labels": list(names),
-            "counts": counts.tolist(),
-        }
-    wrong = counts * ~np.eye(len(names), dtype=bool)
-    gold, predicted = np.nonzero(wrong)
-    support, found = counts.sum(axis=1), wrong[gold, predicted]
-    order = np.argsort(-found, kind="stable")[:NUM_CONFUSIONS]
-    return {
-        "kind": "table",
-        "title": "Most frequent confusions",
-        "columns": ["gold", "predicted", "count", "share of gold"],
-        "rows": [
-            [names[i], names[j], int(wrong[i, j]), float(wrong[i, j] / support[i])]
-            for i, j in zip(gold[order], predicted[order])
-        ],
-        "note": f"{len(names):,} classes are too many for a picture of all confusions.",
-    }
-
-
-def _reliability(found: class_scores.Calibration) -> dict[str, Any]:
-    bins = [
-        [int(count), _known(confidence), _known(accuracy)]
-        for count, confidence, accuracy in zip(found.counts, found.confidence, found.accuracy)
-    ]
-    return {
-        "kind": "reliability",
-        "title": "Calibration",
-        "bins": bins,
-        "note": f"Expected calibration error {found.error:.4f}: how far, on average, the accuracy "
-        f"of the images in each of {len(bins)} bins is from their confidence, the probability "
-        "that the model gives to the class it predicts. On the diagonal the two are equal.",
-    }
 
 
 def _mistakes(
@@ -203,8 +151,3 @@ def _thumbnail(pixels: np.ndarray) -> dict[str, Any]:
     picture.save(file, "PNG", optimize=True)
     png = base64.b64encode(file.getvalue()).decode()
     return {"png": png, "width": picture.width, "height": picture.height}
-
-
-def _known(value: float) -> float | None:
-    """A number for JSON, which has no nan."""
-    return None if np.isnan(value) else float(value)

@@ -1,0 +1,92 @@
+"""Owns what scoring a split needs, of a training that goes on or of a finished run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from bigjax.config.values import Config
+from bigjax.engine import param_dtypes, sharding
+from bigjax.engine.compilation import use_cache
+from bigjax.errors import UserError, nearest
+from bigjax.tasks import TASKS
+from bigjax.tasks.task import Model, Score, Task
+
+
+class Scorer(NamedTuple):
+    """What scoring a split needs.
+
+    variables: shapes of what is scored, {"params": ..., and the other collections}, with their
+      shardings.
+    eval_step: jitted (variables, frozen, batch) -> (sums, outputs), both on every device.
+    """
+
+    task: Task
+    mesh: Mesh
+    variables: Any
+    frozen: Any
+    eval_step: Callable[..., Any]
+
+
+def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Scorer:
+    """What scoring the finished run in `folder` needs: compiles no update, and reads nothing but
+    the run's files and the data of `splits`, those of them that there are.
+
+    Raises:
+      UserError: files, data or devices that do not fit each other.
+    """
+    use_cache()
+    mesh = sharding.make_mesh(config[""]["mesh"])
+    task = TASKS[config[""]["task"]].load(config, folder, splits=splits)
+    shapes = dict(jax.eval_shape(task.model.init, jax.random.key(0)))
+    rules = task.model.sharding_rules
+    everywhere = sharding.replicated(mesh)
+    shardings = {
+        name: sharding.param_shardings(tree, mesh=mesh, rules=rules)
+        if name == "params"
+        else jax.tree.map(lambda _: everywhere, tree)
+        for name, tree in shapes.items()
+    }
+    variables = sharding.abstract(shapes, shardings)
+    eval_step = make_eval_step(task, mesh=mesh)
+    return Scorer(task, mesh, variables, put_frozen(task.model, mesh=mesh), eval_step)
+
+
+def make_eval_step(task: Task, *, mesh: Mesh) -> Callable[..., Any]:
+    """jitted (variables, frozen, batch) -> (sums, outputs), replicated over the mesh; computed as
+    training computes, from float32, whatever parameters are stored in."""
+
+    def eval_step(variables: Mapping[str, Any], frozen: Any, batch: Any) -> Any:
+        params = param_dtypes.widen(variables["params"])
+        given = {**variables, "params": params} | ({"frozen": frozen} if frozen else {})
+        outputs, _ = task.model.apply(given, batch, None)
+        return task.model.eval_sums(outputs, batch), outputs
+
+    return jax.jit(sharding.on_mesh(eval_step, mesh), out_shardings=sharding.replicated(mesh))
+
+
+def put_frozen(model: Model, *, mesh: Mesh) -> Any:
+    """What nothing trains, on the mesh: split as parameters without rules are; {} where there is
+    nothing."""
+    if model.frozen is None:
+        return {}
+    given = dict(model.frozen())
+    shardings = sharding.param_shardings(given, mesh=mesh, rules=((".*", ()),))
+    return jax.tree.map(jax.device_put, given, shardings)
+
+
+def best_score(config: Config, task: Task) -> Score:
+    """The score of dev that "best" goes by.
+
+    Raises:
+      UserError: `eval.metric` is not one of the task's.
+    """
+    declared = {score.name: score for score in task.scoring.declared}
+    name = config["eval"]["metric"] or task.scoring.headline[0]
+    if name not in declared:
+        raise UserError(
+            f"config.eval.metric={name!r} is not a score of this task and data; "
+            f"{nearest(name, declared)}"
+        )
+    return declared[name]

@@ -1,0 +1,52 @@
+"""Owns the end of a run: final scores of every split, `results.json` and the report."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bigjax.engine.scorer import Scorer
+from bigjax.loop.evaluate import evaluate
+from bigjax.processes import distributed
+from bigjax.report import page
+from bigjax.run_folder import folder
+from bigjax.run_folder.writers import Writers
+
+
+def score_splits(
+    scorer: Scorer,
+    *,
+    variables: Any,
+    step: int,
+    workdir: str,
+    writer: Writers,
+    between: Callable[[], None],
+    said: str,
+) -> dict[str, float]:
+    """Scores every split there is with the variables of `step`; returns "split/score" to value, on
+    every process alike.
+
+    Args:
+      said: what goes before "scores of step N" in the last line of the terminal.
+    """
+    task = scorer.task
+    scores = {
+        split: evaluate(scorer, split=split, variables=variables, between=between)
+        for split in task.data.evals
+    }
+    flat = folder.flat_scores(scores)
+    for split in scores:
+        if split != "dev":  # dev's are there, at their own step
+            found = {name: value for name, value in flat.items() if name.startswith(f"{split}/")}
+            writer.write_scalars(step, found)
+    writer.flush()
+    if not distributed.is_first():
+        return flat
+    folder.write_results(workdir, task=task, scores=scores, step=step)
+    path = page.write(workdir)
+    told = f"; scores of step {step}: {_headline(scorer, flat)}" if flat else "; no split to score"
+    writer.write_texts(step, {"summary": f"{said}{told}\nreport: {path}"})
+    return flat
+
+
+def _headline(scorer: Scorer, flat: Mapping[str, float]) -> str:
+    names = [f"{split}/{scorer.task.scoring.headline[0]}" for split in scorer.task.data.evals]
+    return ", ".join(f"{name} {flat[name]:.4f}" for name in names if name in flat)

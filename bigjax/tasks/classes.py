@@ -1,0 +1,141 @@
+"""Owns what tasks that choose among classes share: weights of classes in the loss, and the parts of
+the report that show scores by class, confusions and calibration."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigjax.errors import UserError
+from bigjax.scores import class_scores
+from bigjax.scores.losses import cross_entropy
+from bigjax.scores.metrics import Confusion, Mean
+
+MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
+NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
+
+ClassWeights = tuple[float, ...] | Literal["balanced"] | None
+
+
+def class_weights(
+    weights: ClassWeights, *, labels: np.ndarray, class_names: Sequence[str]
+) -> np.ndarray | None:
+    """Weights of the classes in the training loss, float32 (C,); None: all alike.
+
+    Args:
+      weights: `loss.class_weights`; "balanced": inversely to how frequent each class is in
+        `labels`, the class ids of the training set.
+    Raises:
+      UserError: not one number of 0 or more for each class.
+    """
+    num_classes = len(class_names)
+    if weights is None:
+        return None
+    if weights == "balanced":
+        counts = np.bincount(labels, minlength=num_classes)
+        weights = len(labels) / (num_classes * np.maximum(counts, 1))
+    elif len(weights) != num_classes or min(weights) < 0 or not 0 < sum(weights) < math.inf:
+        raise UserError(
+            f"loss.class_weights={weights}: expected {num_classes} numbers of 0 or more, one for "
+            f"each of {', '.join(class_names)}; or 'balanced'"
+        )
+    return np.array(weights, np.float32)
+
+
+def training_loss(
+    logits: jax.Array,
+    *,
+    targets: Sequence[tuple[jax.Array, Any]],
+    mask: jax.Array,
+    smoothing: float,
+    weights_C: np.ndarray | None,
+) -> Mean:
+    """Cross-entropy over what `mask` counts, divided by the sum of the weights of its classes.
+
+    Args:
+      logits: (..., C). mask: bool (...).
+      targets: class ids (...) and the share of the target that is theirs, (...) or 1.0; several
+        where examples are mixed.
+    """
+    losses: Any = 0.0
+    total: Any = 0.0
+    for labels, share in targets:
+        share = share if weights_C is None else share * jnp.asarray(weights_C)[labels]
+        losses += share * cross_entropy(logits, labels=labels, smoothing=smoothing)
+        total += share
+    loss = Mean.of(losses, mask)
+    return loss if weights_C is None else loss._replace(count=jnp.sum(total, where=mask))
+
+
+def class_table(
+    by_class: class_scores.PerClass, ranking: class_scores.Ranking, *, names: Sequence[str]
+) -> dict[str, Any]:
+    """Lowest F1 first, so that what is cut from a long table is what needs no attention."""
+    of_class = (by_class.precision, by_class.recall, by_class.f1, *ranking)
+    order = np.argsort(by_class.f1, kind="stable")[:MAX_LISTED]
+    values = np.transpose(of_class)
+    rows = [[names[i], *map(known, values[i]), int(by_class.support[i])] for i in order]
+    mean = [known(class_scores.macro(column)) for column in of_class]
+    num_cut = len(names) - len(rows)
+    cut = f" The {num_cut:,} classes of the highest F1 are left out." if num_cut else ""
+    return {
+        "kind": "table",
+        "title": "Scores by class",
+        "columns": ["class", "precision", "recall", "F1", "ROC-AUC", "AP", "support"],
+        "rows": [*rows, ["mean of all classes", *mean, int(by_class.support.sum())]],
+        "note": f"Lowest F1 first.{cut} ROC-AUC and AP (average precision) are of a class against "
+        "the rest; a class without examples has neither, and the mean leaves it out.",
+    }
+
+
+def confusion_section(
+    confusion: Confusion, *, names: Sequence[str], title: str = "Confusion matrix"
+) -> dict[str, Any]:
+    """The matrix; of many classes, whose matrix would swell the results file, only the most
+    frequent confusions."""
+    counts = confusion.compute()
+    if len(names) <= MAX_LISTED:
+        return {
+            "kind": "confusion",
+            "title": title,
+            "labels": list(names),
+            "counts": counts.tolist(),
+        }
+    wrong = counts * ~np.eye(len(names), dtype=bool)
+    gold, predicted = np.nonzero(wrong)
+    support, found = counts.sum(axis=1), wrong[gold, predicted]
+    order = np.argsort(-found, kind="stable")[:NUM_CONFUSIONS]
+    return {
+        "kind": "table",
+        "title": "Most frequent confusions",
+        "columns": ["gold", "predicted", "count", "share of gold"],
+        "rows": [
+            [names[i], names[j], int(wrong[i, j]), float(wrong[i, j] / support[i])]
+            for i, j in zip(gold[order], predicted[order])
+        ],
+        "note": f"{len(names):,} classes are too many for a picture of all confusions.",
+    }
+
+
+def calibration_section(found: class_scores.Calibration, *, things: str) -> dict[str, Any]:
+    """`things`: what is classified, for the note ("images")."""
+    bins = [
+        [int(count), known(confidence), known(accuracy)]
+        for count, confidence, accuracy in zip(found.counts, found.confidence, found.accuracy)
+    ]
+    return {
+        "kind": "reliability",
+        "title": "Calibration",
+        "bins": bins,
+        "note": f"Expected calibration error {found.error:.4f}: how far, on average, the accuracy "
+        f"of the {things} in each of {len(bins)} bins is from their confidence, the probability "
+        "that the model gives to the class it predicts. On the diagonal the two are equal.",
+    }
+
+
+def known(value: float) -> float | None:
+    """A number for JSON, which has no nan."""
+    return None if np.isnan(value) else float(value)
