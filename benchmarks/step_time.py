@@ -66,7 +66,7 @@ def main() -> None:
         mfu = f"{speed / (peak * jax.device_count()):.1%}" if peak else "-"
         stats = jax.local_devices()[0].memory_stats() or {}
         most = f"{stats['peak_bytes_in_use'] / 2**30:.2f}" if stats else "-"
-        planned = cost.peak_memory(run.setup.train_step) or 0
+        planned = cost.peak_memory(run.setup.compiled) or 0
         print(
             f"{run.size:>8}  {seconds * 1e3:>9.3f}  {min(run.seconds) * 1e3:>8.3f}  "
             f"{max(run.seconds) * 1e3:>8.3f}  {speed / 1e12:>8.2f}  {mfu:>6}  "

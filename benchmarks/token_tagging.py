@@ -129,7 +129,7 @@ def _setup(flags: argparse.Namespace) -> Any:
 def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
     """The sentences of each update, as the PyTorch worker reads them."""
     setup = _setup(flags)
-    dataset = setup.task.train
+    dataset = setup.task.data.train
     tokens, labels, lengths, sizes = [], [], [], []
     for step in range(setup.total_steps):
         rows = step * dataset.batch_rows + np.arange(dataset.batch_rows)

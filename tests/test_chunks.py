@@ -1,4 +1,4 @@
-"""Sums and gradients of a few rows at a time, against those of the whole batch at once."""
+"""Gradients and sums of a part of the rows at a time, against those of the whole batch at once."""
 
 import jax
 import jax.numpy as jnp
@@ -41,22 +41,24 @@ def batch():
     }
 
 
-def chunked(params, batch, num_chunks: int) -> dict[str, Mean]:
-    return microbatches.sums_in_chunks(sums, params, batch, num_chunks=num_chunks)
+def objective(params, model_state, batch):
+    found = sums(params, batch)
+    return found["loss"].total, (found, model_state)
 
 
-def mean_loss_and_sums(found):
-    """As an update divides: by a count that is not differentiated."""
-    loss = found["loss"]
-    return loss.total / jax.lax.stop_gradient(loss.count), found
+gradient = jax.grad(objective, has_aux=True)
+
+
+def in_parts(params, batch, num_parts: int):
+    """The gradient of the summed loss, and the sums."""
+    grads, (found, _) = microbatches.in_parts(gradient, num_parts=num_parts)(params, {}, batch)
+    return grads, found
 
 
 @pytest.fixture(scope="module")
 def whole(params, batch):
-    """The sums of the whole batch, and the gradient of their mean loss."""
-    loss = lambda params: mean_loss_and_sums(sums(params, batch))  # noqa: E731
-    gradient, found = jax.jit(jax.grad(loss, has_aux=True))(params)
-    return found, gradient
+    grads, (found, _) = jax.jit(gradient)(params, {}, batch)
+    return grads, found
 
 
 def assert_close(found, expected) -> None:
@@ -66,39 +68,32 @@ def assert_close(found, expected) -> None:
         np.testing.assert_allclose(x, y, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("num_chunks", [1, 2, 3, 8, 24])
-def test_chunks_add_up_to_the_whole_batch(params, batch, whole, num_chunks):
-    loss = lambda params: mean_loss_and_sums(chunked(params, batch, num_chunks))  # noqa: E731
-    gradient, found = jax.jit(jax.grad(loss, has_aux=True))(params)
-    assert_close(found, whole[0])
-    assert_close(gradient, whole[1])
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 8, 24])
+def test_parts_add_up_to_the_whole_batch(params, batch, whole, num_parts):
+    assert_close(jax.jit(in_parts, static_argnums=2)(params, batch, num_parts), whole)
 
 
-def test_the_sums_alone_are_the_same(params, batch, whole):
-    assert_close(jax.jit(lambda params: chunked(params, batch, 4))(params), whole[0])
+def test_parts_within_parts_add_up_too(params, batch, whole):
+    """As where an update is cut to save memory, and each part of it for a cache."""
+    inner = microbatches.in_parts(gradient, num_parts=2)
+    grads, (found, _) = microbatches.in_parts(inner, num_parts=3)(params, {}, batch)
+    assert_close((grads, found), whole)
 
 
-def test_chunks_of_a_batch_on_eight_devices_add_up_too(params, batch, whole):
+def test_parts_of_a_batch_on_eight_devices_add_up_too(params, batch, whole):
     mesh = Mesh(np.array(jax.devices()), ("rows",))
     split = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("rows")))
     placed = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-
-    @jax.jit
-    def found_on_the_mesh(params, batch):
-        loss = lambda params: mean_loss_and_sums(chunked(params, batch, 3))  # noqa: E731
-        return jax.grad(loss, has_aux=True)(params)
-
-    gradient, found = found_on_the_mesh(placed, split)
-    assert_close(found, whole[0])
-    assert_close(gradient, whole[1])
+    assert_close(jax.jit(in_parts, static_argnums=2)(placed, split, 3), whole)
 
 
-def test_only_the_total_of_the_loss_is_differentiated(params, batch):
-    """The count depends on the parameters here, and so does a row of the batch on what made it."""
-    gradient = jax.grad(lambda params: chunked(params, batch, 4)["loss"].count)(params)
-    assert not any(np.any(x) for x in jax.tree.leaves(gradient))
-    of_rows = lambda x: chunked(params, batch | {"x": x}, 4)["loss"].total  # noqa: E731
-    assert not np.any(jax.grad(of_rows)(batch["x"]))
+def test_each_part_starts_from_the_state_that_the_one_before_it_left(params, batch):
+    def counting(params, seen, rows):
+        grads, (found, _) = gradient(params, {}, rows)
+        return grads, (found, 2 * seen + 1)
+
+    _, (_, seen) = microbatches.in_parts(counting, num_parts=3)(params, jnp.float32(1), batch)
+    assert float(seen) == 15
 
 
 def test_num_chunks_is_the_least_that_divides_the_rows_and_keeps_to_the_size():

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from bigjax.checkpoints import starting_points
 from bigjax.config import values as configs
 from bigjax.data.images import decoding, image_sources
 from bigjax.data.pipeline import global_batch
-from bigjax.engine import build, settings, sharding
+from bigjax.engine import build, microbatches, settings, sharding
+from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.engine.state import TrainState
 from bigjax.engine.step import mean_gradients
 from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
 from bigjax.models import cnn
+from bigjax.tasks.image_classification import model
 from bigjax.tasks.image_classification import task as image_classification
 
 TOLERANCE = 1e-5
@@ -70,7 +73,7 @@ def splits():
 
 
 def random_variables(task):
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    shapes = jax.eval_shape(task.model.init, jax.random.key(0))
     rng = np.random.default_rng(0)
     draw = lambda leaf: 0.1 * rng.standard_normal(leaf.shape).astype(np.float32)  # noqa: E731
     return jax.tree.map(draw, shapes)
@@ -92,7 +95,7 @@ def logits_of(variables, pixels, *, num_classes: int):
 
 
 def test_an_epoch_shows_every_image_once_and_each_epoch_in_an_order_of_its_own(splits):
-    plain, stored = make({"augment.pad_crop": "0"}).train, splits["train"]
+    plain, stored = make({"augment.pad_crop": "0"}).data.train, splits["train"]
     epochs = [plain.rows(np.arange(200) + 200 * epoch) for epoch in range(2)]
     orders = [np.concatenate(plain.examples(np.arange(200) + 200 * epoch)) for epoch in range(2)]
     assert not np.array_equal(*orders)
@@ -104,7 +107,7 @@ def test_an_epoch_shows_every_image_once_and_each_epoch_in_an_order_of_its_own(s
 
 
 def test_a_row_is_the_same_however_rows_are_made_together():
-    dataset = make(MIXED | {"augment.flip": "true", "augment.cutout": "3"}).train
+    dataset = make(MIXED | {"augment.flip": "true", "augment.cutout": "3"}).data.train
     whole = global_batch(dataset, step=7, rows=np.arange(30))
     parts = [global_batch(dataset, step=7, rows=rows) for rows in np.split(np.arange(30), [11])]
     for name, expected in whole.items():
@@ -113,7 +116,7 @@ def test_a_row_is_the_same_however_rows_are_made_together():
 
 
 def test_a_partner_is_another_row_of_the_batch_as_that_row_is_itself_augmented():
-    dataset = make(MIXED | {"augment.flip": "true", "augment.cutout": "3"}).train
+    dataset = make(MIXED | {"augment.flip": "true", "augment.cutout": "3"}).data.train
     for number in range(5):
         batch = global_batch(dataset, step=number, rows=np.arange(30))
         row_of = {image.tobytes(): i for i, image in enumerate(batch["image"])}
@@ -124,7 +127,7 @@ def test_a_partner_is_another_row_of_the_batch_as_that_row_is_itself_augmented()
 
 
 def test_evaluation_rows_are_the_images_in_order_and_then_none(task, splits):
-    dev = task.evals["dev"]
+    dev = task.data.evals["dev"]
     rows = dev.rows(np.arange(dev.num_rows + 3))
     assert dev.num_rows == 25
     np.testing.assert_array_equal(rows["image"][:25], splits["dev"].pixels(np.arange(25)))
@@ -207,14 +210,15 @@ def test_the_loss_equals_numpys_over_mixed_images_made_pixel_by_pixel(case):
     task, labels = make(LOSSES[case]), skewed(source="digits")["train"].labels
     variables = random_variables(task)
     # Six of the rows do not exist.
-    batch = global_batch(task.train, step=3, rows=np.arange(36))
+    batch = global_batch(task.data.train, step=3, rows=np.arange(36))
     assert 0 < batch["lam"][0] < 1 and ("cutmix" in case) == batch["box"].any()
     weights = np.ones(7)
     if "weights" in case:
         weights = compute_class_weight("balanced", classes=np.arange(7), y=labels)
         assert weights.max() > 5 * weights.min()
     smoothing = 0.3 if "smoothing" in case else 0.0
-    sums, state = jax.jit(task.loss)(variables, batch, jax.random.key(0))
+    outputs, state = jax.jit(task.model.apply)(variables, batch, jax.random.key(0))
+    sums = task.model.train_sums(outputs, batch)
     expected = loss_slowly(variables, batch, smoothing=smoothing, weights=weights)
     assert float(sums["loss"].compute()) == pytest.approx(expected, rel=TOLERANCE)
     assert int(sums["accuracy"].count) == 30 and state == {}
@@ -225,11 +229,11 @@ def test_only_the_proportions_of_class_weights_count(variables):
 
     def gradient(scale: float):
         task = make({"loss.class_weights": str([scale] + [2 * scale] * 9)})
-        batch = global_batch(task.train, step=0, rows=np.arange(30))
+        batch = global_batch(task.data.train, step=0, rows=np.arange(30))
         state = TrainState(0, variables["params"], {}, None, None)
         key = jax.random.key(0)
         grads, *_ = jax.jit(
-            lambda state: mean_gradients(task.loss, state, batch, key=key, num_microbatches=1)
+            lambda state: mean_gradients(task.model, state, batch, key=key, num_microbatches=1)
         )(state)
         return grads
 
@@ -246,10 +250,11 @@ def test_class_weights_that_do_not_fit_are_one_line(weights):
 
 
 def test_smoothing_and_weights_are_of_the_training_loss_alone(task, variables):
-    batch = task.evals["dev"].rows(np.arange(25))
+    batch = task.data.evals["dev"].rows(np.arange(25))
     weights = str([*range(1, 11)])
     changed = make({"loss.label_smoothing": "0.5", "loss.class_weights": weights})
-    plain, found = (jax.jit(t.predict)(variables, batch)[0] for t in (task, changed))
+    outputs, _ = jax.jit(task.model.apply)(variables, batch, None)
+    plain, found = (t.model.eval_sums(outputs, batch) for t in (task, changed))
     assert_bitwise_equal(found, plain)
 
 
@@ -293,15 +298,15 @@ def test_parts_of_a_batch_add_up(plain_updates):
 
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_chunks_of_a_batch_add_up_on_any_number_of_devices(plain_updates, monkeypatch, num_devices):
-    monkeypatch.setattr(image_classification, "CHUNK_ROWS", 1)  # for each of the eight devices
+    monkeypatch.setattr(model, "CHUNK_ROWS", 1)  # for each of the eight devices
     counted = []
-    in_chunks = image_classification.chunks.sums_in_chunks
+    in_parts = microbatches.in_parts
 
-    def counting(*args, num_chunks: int):
-        counted.append(num_chunks)
-        return in_chunks(*args, num_chunks=num_chunks)
+    def counting(*args, num_parts: int):
+        counted.append(num_parts)
+        return in_parts(*args, num_parts=num_parts)
 
-    monkeypatch.setattr(image_classification.chunks, "sums_in_chunks", counting)
+    monkeypatch.setattr(microbatches, "in_parts", counting)
     state, losses = updates(built(WEIGHTED, num_devices=num_devices), num_steps=3)
     assert set(counted) == {{1: 5, 8: 4}[num_devices]}  # of 30 rows, and of 32
     assert losses == pytest.approx(plain_updates[1], rel=TOLERANCE)
@@ -314,14 +319,11 @@ def test_chunks_of_a_batch_add_up_on_any_number_of_devices(plain_updates, monkey
 def scores_of(task, variables, *, num_devices: int, batch_rows: int):
     mesh = mesh_of(num_devices)
     place = sharding.replicated(mesh)
-    return evaluate(
-        task._replace(evals={"dev": task.evals["dev"]._replace(batch_rows=batch_rows)}),
-        split="dev",
-        variables=jax.device_put(variables, place),
-        eval_step=jax.jit(task.predict, out_shardings=place),
-        mesh=mesh,
-        between=lambda: None,
-    )
+    resized = {"dev": task.data.evals["dev"]._replace(batch_rows=batch_rows)}
+    task = task._replace(data=task.data._replace(evals=resized))
+    variables = jax.device_put(variables, place)
+    scorer = Scorer(task, mesh, variables, {}, make_eval_step(task, mesh=mesh))
+    return evaluate(scorer, split="dev", variables=variables, between=lambda: None)
 
 
 @pytest.mark.parametrize(("num_devices", "batch_rows"), [(1, 7), (3, 5), (8, 60)])
@@ -337,7 +339,7 @@ def test_every_image_is_scored_once_at_any_batch_size(
     right = logits.argmax(1) == dev.labels
     assert found.scalars["loss"] == pytest.approx(losses.mean(), rel=TOLERANCE)
     assert found.scalars["accuracy"] == right.mean()
-    assert set(found.scalars) == set(task.score_names)
+    assert set(found.scalars) == {score.name for score in task.scoring.declared}
     confusion = next(s for s in found.sections if s["kind"] == "confusion")
     pairs = collections.Counter(zip(dev.labels.tolist(), logits.argmax(1).tolist()))
     assert len(set(logits.argmax(1))) > 1  # else equal scores would prove little
@@ -360,7 +362,7 @@ def test_every_image_is_scored_once_at_any_batch_size(
 )
 def test_depths_rise_from_the_input_to_the_head(name, settings):
     """In the order in which the layers run; those of one block have one depth."""
-    model = cnn.NETWORKS[name](name=name, **settings)(num_classes=10)
+    network = cnn.NETWORKS[name](name=name, **settings)(num_classes=10)
     order = []
 
     def note(call, args, kwargs, context):
@@ -368,12 +370,12 @@ def test_depths_rise_from_the_input_to_the_head(name, settings):
             order.append(context.module.name)
         return call(*args, **kwargs)
 
-    with image_classification.nn.intercept_methods(note):
+    with nn.intercept_methods(note):
         shapes = jax.eval_shape(
-            functools.partial(image_classification._init, model, shape=(32, 32, 1)),
+            functools.partial(model._init, network, shape=(32, 32, 1)),
             jax.random.key(0),
         )
-    depths = image_classification._layer_depths(shapes["params"])
+    depths = model._layer_depths(shapes["params"])
     assert jax.tree.structure(depths) == jax.tree.structure(shapes["params"])
     of_layer = {layer: set(jax.tree.leaves(tree)) for layer, tree in depths.items()}
     assert all(len(found) == 1 for found in of_layer.values())
@@ -384,10 +386,13 @@ def test_depths_rise_from_the_input_to_the_head(name, settings):
 
 
 def test_the_run_keeps_the_names_of_the_classes(task):
-    assert task.files["classes.txt"].split() == [*"0123456789"]
+    assert task.use.files["classes.txt"].split() == [*"0123456789"]
 
 
-@pytest.mark.parametrize("name", ["train.py", "step.py", "state.py", "evaluate.py", "setup.py"])
-def test_the_loop_names_no_task(name):
-    source = (ROOT / "bigjax" / name).read_text(encoding="utf-8")
-    assert not re.findall(r".*(?:image|pixel|token|sentence|label|tagging).*", source, re.I)
+@pytest.mark.parametrize("room", ["modes", "loop", "report", "run_folder", "checkpoints", "engine"])
+def test_no_room_above_the_tasks_names_one(room):
+    names = {score.name for score in make().scoring.declared} - {"loss", "accuracy"}
+    names |= {"entity_f1", "entity_precision", "sentences", "pixels", "tagging", "classification"}
+    for path in (ROOT / "bigjax" / room).glob("*.py"):
+        found = set(re.findall(r"[a-z0-9_]+", path.read_text(encoding="utf-8")))
+        assert not found & names, path

@@ -13,7 +13,14 @@ from bigjax.data.images.decoding import Images
 from bigjax.report import sections
 from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion
-from bigjax.tasks.image_classification import image_scores
+from bigjax.tasks.image_classification import scoring
+
+
+def names_of(images) -> tuple[str, ...]:
+    """Of what is declared, what is not a mean over batches."""
+    names = tuple(score.name for score in scoring.declared(images.class_names))
+    assert names[:2] == ("loss", "accuracy")
+    return names[2:]
 
 
 def made_up(*, num=200, num_classes=10, shape=(8, 8, 3), seed=0) -> tuple[Images, dict]:
@@ -38,7 +45,7 @@ def decoded(item: dict) -> np.ndarray:
 
 def test_scalars_are_those_of_scikit_learn():
     images, outputs = made_up()
-    found = image_scores.score(images, outputs).scalars
+    found = scoring.score(images, outputs).scalars
     probabilities = class_scores.softmax(outputs["logits"])
     predicted, one_hot = probabilities.argmax(axis=1), np.eye(10)[images.labels]
     precision, recall, f1, _ = sklearn.precision_recall_fscore_support(
@@ -59,11 +66,10 @@ def test_scalars_are_those_of_scikit_learn():
 @pytest.mark.parametrize("num_classes", [1, 2, 5, 6, 120])
 def test_a_split_has_the_scores_that_are_promised_and_they_are_fit_for_json(num_classes):
     images, outputs = made_up(num_classes=num_classes)
-    scores = image_scores.score(images, outputs)
-    assert tuple(scores.scalars) == image_scores.score_names(images.class_names)
+    scores = scoring.score(images, outputs)
+    assert tuple(scores.scalars) == names_of(images)
     assert ("top5_accuracy" in scores.scalars) == (num_classes > 5)
-    headline = image_scores.headline(images.class_names)
-    assert set(headline) <= {"accuracy", *scores.scalars}
+    assert set(scoring.HEADLINE) <= {"accuracy", *scores.scalars}
     stored = json.loads(json.dumps(scores.sections, allow_nan=False))
     assert stored == scores.sections
     assert all(sections.render(found) for found in stored)
@@ -73,13 +79,13 @@ def test_the_order_of_the_images_changes_no_scalar():
     images, outputs = made_up()
     order = np.random.default_rng(1).permutation(len(images.labels))
     turned = images._replace(labels=images.labels[order])
-    found = image_scores.score(turned, {"logits": outputs["logits"][order]}).scalars
-    assert found == pytest.approx(image_scores.score(images, outputs).scalars, abs=1e-12)
+    found = scoring.score(turned, {"logits": outputs["logits"][order]}).scalars
+    assert found == pytest.approx(scoring.score(images, outputs).scalars, abs=1e-12)
 
 
 def test_the_table_by_class_has_the_lowest_f1_first_and_the_means_last():
     images, outputs = made_up()
-    scores = image_scores.score(images, outputs)
+    scores = scoring.score(images, outputs)
     *rows, last = section(scores, "Scores by class")["rows"]
     predicted, labels = outputs["logits"].argmax(axis=1), images.labels
     assert sorted(row[0] for row in rows) == sorted(images.class_names)
@@ -99,17 +105,17 @@ def test_a_class_without_images_has_no_scores_and_leaves_the_means_alone():
     images, outputs = made_up(num_classes=6)
     more = np.concatenate([outputs["logits"], np.full((200, 1), -50, np.float32)], axis=1)
     wider = images._replace(class_names=(*images.class_names, "unseen"))
-    scores = image_scores.score(wider, {"logits": more})
+    scores = scoring.score(wider, {"logits": more})
     rows = section(scores, "Scores by class")["rows"]
     assert rows[-2] == ["unseen", None, None, None, None, None, 0]
     for name in ("macro_f1", "macro_recall", "roc_auc", "average_precision"):
-        expected = image_scores.score(images, outputs).scalars[name]
+        expected = scoring.score(images, outputs).scalars[name]
         assert scores.scalars[name] == pytest.approx(expected, abs=1e-9)
 
 
 def test_many_classes_are_cut_to_the_worst_and_the_cut_is_told():
     images, outputs = made_up(num=3000, num_classes=300)
-    scores = image_scores.score(images, outputs)
+    scores = scoring.score(images, outputs)
     table = section(scores, "Scores by class")
     assert len(table["rows"]) == 101 and "200 classes of the highest F1" in table["note"]
     assert max(row[3] for row in table["rows"][:-1]) < scores.scalars["macro_f1"]
@@ -131,7 +137,7 @@ def test_many_classes_are_cut_to_the_worst_and_the_cut_is_told():
 
 def test_the_confusion_matrix_has_gold_in_rows():
     images, outputs = made_up(num_classes=4)
-    found = section(image_scores.score(images, outputs), "Confusion matrix")
+    found = section(scoring.score(images, outputs), "Confusion matrix")
     predicted = outputs["logits"].argmax(axis=1)
     assert found["counts"] == sklearn.confusion_matrix(images.labels, predicted).tolist()
     assert found["labels"] == list(images.class_names)
@@ -139,7 +145,7 @@ def test_the_confusion_matrix_has_gold_in_rows():
 
 def test_the_reliability_diagram_holds_every_image():
     images, outputs = made_up()
-    scores = image_scores.score(images, outputs)
+    scores = scoring.score(images, outputs)
     found = section(scores, "Calibration")
     assert len(found["bins"]) == 15 and sum(count for count, _, _ in found["bins"]) == 200
     assert [None, None] in [rest for _, *rest in found["bins"]]  # of ten classes none is below 0.1
@@ -149,7 +155,7 @@ def test_the_reliability_diagram_holds_every_image():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_most_confident_mistakes_are_shown_as_they_are(channels):
     images, outputs = made_up(shape=(8, 6, channels))
-    found = section(image_scores.score(images, outputs), "Most confident mistakes")
+    found = section(scoring.score(images, outputs), "Most confident mistakes")
     probabilities = class_scores.softmax(outputs["logits"])
     wrong = [i for i in range(200) if probabilities[i].argmax() != images.labels[i]]
     wrong.sort(key=lambda i: -probabilities[i].max())
@@ -166,7 +172,7 @@ def test_the_most_confident_mistakes_are_shown_as_they_are(channels):
 
 def test_large_images_are_shown_smaller_in_their_own_proportions():
     images, outputs = made_up(num=30, shape=(300, 600, 3))
-    found = section(image_scores.score(images, outputs), "Most confident mistakes")
+    found = section(scoring.score(images, outputs), "Most confident mistakes")
     for item in found["items"]:
         assert (item["width"], item["height"]) == (128, 64)
         assert decoded(item).shape == (64, 128, 3)
@@ -175,7 +181,7 @@ def test_large_images_are_shown_smaller_in_their_own_proportions():
 def test_a_model_without_mistakes_shows_none():
     images, outputs = made_up()
     outputs["logits"][np.arange(200), images.labels] += 100
-    scores = image_scores.score(images, outputs)
+    scores = scoring.score(images, outputs)
     assert [found["title"] for found in scores.sections] == [
         "Scores by class",
         "Confusion matrix",
@@ -188,8 +194,8 @@ def test_a_model_without_mistakes_shows_none():
 def test_logits_that_are_not_finite_make_every_score_nan(bad):
     images, outputs = made_up()
     outputs["logits"][[3, 7], 2] = bad
-    scores = image_scores.score(images, outputs)
-    assert tuple(scores.scalars) == image_scores.score_names(images.class_names)
+    scores = scoring.score(images, outputs)
+    assert tuple(scores.scalars) == names_of(images)
     assert np.isnan(list(scores.scalars.values())).all()
     assert scores.sections[0]["rows"] == [["images whose logits are not finite", "2 of 200"]]
     assert "2 of 200" in sections.render(scores.sections[0])
@@ -203,7 +209,7 @@ def test_the_data_report_tells_sizes_classes_and_their_spread():
         labels = np.array(labels, np.int32)
         return Images(pixels.__getitem__, labels, names, shape, where, "0" * 64)
 
-    rows = image_scores.data_report(
+    rows = scoring.data_report(
         {
             "train": split([0, 1, 2, 3] * 300, shape=(32, 24, 3), where="pets, split train"),
             "dev": split([0, 1, 1, 2, 3, 3, 3], shape=(32, 24, 1), where="pets, split dev"),
@@ -226,4 +232,4 @@ def test_the_data_report_tells_sizes_classes_and_their_spread():
 
 def test_the_data_report_of_many_classes_counts_them():
     images, _ = made_up(num_classes=1000)
-    assert image_scores.data_report({"train": images})[0] == ("classes", "1,000")
+    assert scoring.data_report({"train": images})[0] == ("classes", "1,000")

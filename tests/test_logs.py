@@ -163,7 +163,8 @@ def test_images_are_in_the_event_file(tmp_path):
 
 
 def test_without_a_terminal_each_write_is_a_plain_line(capsys):
-    terminal = Terminal(start=0, total_steps=200)
+    labels = {"loss": "loss", "accuracy": "accuracy", "entity_f1": "F1"}
+    terminal = Terminal(start=0, total_steps=200, labels=labels)
     terminal.advance(7)
     terminal.write_scalars(7, {"train/loss": 0.12345, "train/unknown": 5, "train/accuracy": 0.5})
     terminal.write_scalars(7, {"dev/entity_f1": 0.91, "dev/loss": 1, "test/loss": 2})

@@ -43,14 +43,14 @@ def test_a_program_fits_where_it_leaves_some_of_the_device_free():
 
 def test_auto_accumulates_as_little_as_fits_and_check_proposes_it(capsys):
     whole = build()
-    peak = cost.peak_memory(whole.train_step)
+    peak = cost.peak_memory(whole.compiled)
     assert build(accumulate="auto").num_microbatches == 1
     gib = 0.9 * peak / cost.SHARE / 2**30
     found = build(accumulate="auto", device_memory_gib=str(gib))
     assert found.num_microbatches > 1
-    assert cost.peak_memory(found.train_step) <= 0.9 * peak
+    assert cost.peak_memory(found.compiled) <= 0.9 * peak
     half = build(accumulate=str(found.num_microbatches // 2))
-    assert cost.peak_memory(half.train_step) > 0.9 * peak
+    assert cost.peak_memory(half.compiled) > 0.9 * peak
     check(config(device_memory_gib=str(gib)))
     proposed = f"DOES NOT FIT: --config.batch.accumulate={found.num_microbatches} does\n"
     assert proposed in capsys.readouterr().out

@@ -197,7 +197,7 @@ def bytes_of(tree, *, over: tuple[str, ...] = ()) -> int:
 def compiled(task: str, spec: str, overrides: dict[str, str]):
     """The collectives of an update, and the shapes of the parameters."""
     built = build(task, spec, overrides)
-    return collectives.count(built.train_step.as_text()), built.state.params
+    return collectives.count(built.compiled.as_text()), built.state.params
 
 
 SIZES = [("tagging", LARGER), ("tagging", LARGER | {"model.scan_layers": "True"})]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bigjax.data import dataset as dataset_module
 from bigjax.data import pipeline, shuffling
 from bigjax.data.dataset import Dataset
 from bigjax.data.text import packing, tokenization, windowing
@@ -90,7 +91,7 @@ def test_rows_past_the_batch_are_zeros_and_leave_the_others_as_they_are(dataset)
 
 
 def test_a_batch_of_about_so_many_examples_has_the_rows_that_hold_them():
-    rows = lambda **given: pipeline.batch_rows(**given, num_examples=1000, num_rows=250)  # noqa: E731
+    rows = lambda **given: dataset_module.rows_a_batch(**given, num_examples=1000, num_rows=250)  # noqa: E731
     assert rows(examples=None, rows=7) == 7
     assert rows(examples=32, rows=None) == 8
     assert rows(examples=33, rows=None) == 8
@@ -103,7 +104,7 @@ def test_a_batch_of_about_so_many_examples_has_the_rows_that_hold_them():
 def test_a_batch_of_no_size_or_two_is_an_error_of_the_user(examples, rows):
     expected = f"batch.examples={examples} and batch.rows={rows}: give exactly one"
     with pytest.raises(UserError, match=expected):
-        pipeline.batch_rows(examples=examples, rows=rows, num_examples=10, num_rows=5)
+        dataset_module.rows_a_batch(examples=examples, rows=rows, num_examples=10, num_rows=5)
 
 
 # --- order ---

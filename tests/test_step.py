@@ -1,8 +1,6 @@
 """One update against numpy on a linear model, and against itself, with dropout, on a tagger: the
 parts in which a batch is computed and the empty rows in it change nothing beyond rounding."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,9 @@ from conftest import ROOT
 from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.engine import optim, schedules, settings, step
+from bigjax.engine.cost import count_flops
 from bigjax.scores.metrics import Mean
+from bigjax.tasks.task import Data, Model, Task
 from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
 
@@ -23,19 +23,22 @@ NUM_ROWS = 8
 # --- a linear model -------------------------------------------------------------------------------
 
 
-def linear_task() -> types.SimpleNamespace:
+def linear_task() -> Task:
     """As much of a task as an update looks at: least squares, and a count of what it has seen."""
 
     def init(key):
         return {"params": {"w": jax.random.normal(key, (3,))}, "seen": {"rows": jnp.zeros(())}}
 
-    def loss(variables, batch, key):  # noqa: ARG001
-        errors = batch["x"] @ variables["params"]["w"] - batch["y"]
+    def apply(variables, batch, key):  # noqa: ARG001
         seen = {"rows": variables["seen"]["rows"] + batch["mask"].sum()}
-        return {"loss": Mean.of(jnp.square(errors), batch["mask"])}, {"seen": seen}
+        return {"y": batch["x"] @ variables["params"]["w"]}, {"seen": seen}
 
+    def sums(outputs, batch):
+        return {"loss": Mean.of(jnp.square(outputs["y"] - batch["y"]), batch["mask"])}
+
+    model = Model(init, apply, sums, sums, layer_depths=lambda params: params)
     counts = lambda batch: {"examples": batch["mask"].sum()}  # noqa: E731
-    return types.SimpleNamespace(init=init, loss=loss, counts=counts)
+    return Task("linear", model, Data(None, {}, counts, report=list), None, None)
 
 
 def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarray]:
@@ -48,7 +51,7 @@ def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarr
 
 
 def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **options):
-    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
+    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
     depths = jax.tree.map(lambda _: 0, params)
     schedule = schedules.make_schedule(
         "linear", learning_rate=learning_rate, total_steps=20, warmup_steps=0
@@ -70,8 +73,8 @@ def make(task, *, seed: int = 0, ema_decay: float | None = None, parts: int = 1,
     update = step.make_train_step(
         task, optimizer, seed=seed, num_microbatches=parts, ema_decay=ema_decay
     )
-    init = jax.jit(lambda: step.init_state(task, optimizer, seed=seed, ema_decay=ema_decay))
-    return init(), jax.jit(update)
+    init = jax.jit(lambda: step.init_state(task.model, optimizer, seed=seed, ema_decay=ema_decay))
+    return init(), jax.jit(lambda state, batch: update(state, {}, batch))
 
 
 def assert_trees_equal(a, b) -> None:
@@ -124,17 +127,22 @@ def test_parts_of_a_batch_add_up_and_hand_on_the_models_state(parts):
 def test_what_is_finite_is_said_of_the_loss_and_of_each_leaf():
     """Two leaves, of which one has a gradient that is not finite under a finite loss."""
     task = linear_task()
+    plain = task.model
 
     def init(key):
-        variables = linear_task().init(key)
+        variables = plain.init(key)
         return variables | {"params": {"spike": jnp.zeros(()), **variables["params"]}}
 
-    def loss(variables, batch, key):
-        sums, seen = linear_task().loss(variables, batch, key)
+    def apply(variables, batch, key):
+        outputs, seen = plain.apply(variables, batch, key)
         spike = jnp.sqrt(variables["params"]["spike"])  # 0, with an infinite derivative
-        return {"loss": sums["loss"]._replace(total=sums["loss"].total + spike)}, seen
+        return outputs | {"spike": spike}, seen
 
-    task.init, task.loss = init, loss
+    def sums(outputs, batch):
+        loss = plain.train_sums(outputs, batch)["loss"]
+        return {"loss": loss._replace(total=loss.total + outputs["spike"])}
+
+    task = task._replace(model=plain._replace(init=init, apply=apply, train_sums=sums))
     state, update = make(task)
     _, scalars = update(state, linear_batch(0))
     assert leaf_names(state.params) == ["spike", "w"]
@@ -185,7 +193,7 @@ def train_three_steps(task, *, num_rows: int = NUM_ROWS, parts: int = 1):
     state, update = make(task, momentum=0.9, learning_rate=0.5, parts=parts)
     losses = []
     for number in range(3):
-        batch = global_batch(task.train, step=number, rows=np.arange(num_rows))
+        batch = global_batch(task.data.train, step=number, rows=np.arange(num_rows))
         state, scalars = update(state, batch)
         losses.append(float(scalars["loss"]))
     return losses, state
@@ -229,16 +237,79 @@ def test_the_same_seed_is_bitwise_the_same_run(tagger, reference):
 def test_dropout_is_on_and_differs_between_steps(tagger):
     """The same parameters and batch: only the number of the step differs."""
     state, update = make(tagger, momentum=0.9, learning_rate=0.5)
-    batch = global_batch(tagger.train, step=0, rows=np.arange(NUM_ROWS))
+    batch = global_batch(tagger.data.train, step=0, rows=np.arange(NUM_ROWS))
     later = (update(state._replace(step=jnp.int32(step)), batch)[1]["loss"] for step in range(3))
     assert len({float(loss) for loss in later}) == 3
 
 
 def test_an_update_is_traced_once(tagger):
     traced = []
-    counting = tagger._replace(loss=lambda *args: traced.append(1) or tagger.loss(*args))
-    train_three_steps(counting)
+    model = tagger.model
+    counting = model._replace(apply=lambda *args: traced.append(1) or model.apply(*args))
+    train_three_steps(tagger._replace(model=counting))
     assert len(traced) == 1
+
+
+# --- what is not trained --------------------------------------------------------------------------
+
+
+def products(fn, *args) -> int:
+    return count_flops(jax.make_jaxpr(fn)(*args))
+
+
+def test_frozen_parameters_have_no_gradient_and_cost_none(tagger):
+    """With the encoder frozen an update is a forward pass and the gradient of the head."""
+    frozen = (("encoder/.*", 0.0), (".*", 1.0))
+    state, update = make(tagger, learning_rate_rules=frozen, clip_norm=None)
+    _, whole = make(tagger, clip_norm=None)
+    batch = global_batch(tagger.data.train, step=0, rows=np.arange(NUM_ROWS))
+    found, scalars = update(state, batch)
+    assert_trees_equal(found.params["encoder"], state.params["encoder"])
+    assert np.any(found.params["head"]["kernel"] != state.params["head"]["kernel"])
+    forward = products(lambda state: tagger.model.apply(state.variables(), batch, None), state)
+    assert forward < products(update, state, batch) < 1.2 * forward
+    assert products(whole, state, batch) > 2.5 * forward
+    moved = jax.tree.map(lambda a, b: (a - b) / 0.1, state.params["head"], found.params["head"])
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(moved)))
+    np.testing.assert_allclose(scalars["grad_norm"], norm, rtol=1e-3)  # of what is trained alone
+
+
+def teacher_task() -> Task:
+    """Learns what a frozen model says, not what the batch says."""
+    task = linear_task()
+
+    def apply(variables, batch, key):
+        outputs, seen = task.model.apply(variables, batch, key)
+        return outputs | {"taught": batch["x"] @ variables["frozen"]["teacher"]}, seen
+
+    def sums(outputs, batch):
+        return {"loss": Mean.of(jnp.square(outputs["y"] - outputs["taught"]), batch["mask"])}
+
+    return task._replace(model=task.model._replace(apply=apply, train_sums=sums))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_frozen_variables_are_read_and_stay_as_they_are(parts):
+    task = teacher_task()
+    optimizer = make_optimizer(task, learning_rate=0.3, clip_norm=None)
+    update = jax.jit(
+        step.make_train_step(task, optimizer, seed=0, num_microbatches=parts, ema_decay=None),
+        donate_argnums=0,
+    )
+    state = jax.jit(lambda: step.init_state(task.model, optimizer, seed=0, ema_decay=None))()
+    teacher = {"teacher": jnp.array([1.0, -2.0, 0.5])}
+    for number in range(20):
+        state, _ = update(state, teacher, linear_batch(number))
+    np.testing.assert_allclose(state.params["w"], [1.0, -2.0, 0.5], atol=0.05)
+    np.testing.assert_array_equal(teacher["teacher"], [1.0, -2.0, 0.5])
+
+
+def test_a_batch_in_which_nothing_counts_changes_nothing_and_is_no_failure():
+    state, update = make(linear_task())
+    batch = linear_batch(0) | {"mask": np.zeros(NUM_ROWS, bool)}
+    found, scalars = update(state, batch)
+    assert_trees_equal(found.params, state.params)
+    assert np.asarray(scalars["is_finite"]).all()
 
 
 # --- parameters in few bits -----------------------------------------------------------------------
@@ -285,14 +356,14 @@ def train_in_calls(tagger, *, sizes: list[int], most: int = 4):
     """The losses of seven updates that are cut into calls of these sizes, and the last state."""
     assert sum(sizes) == 7
     state, update = make(tagger, momentum=0.9, learning_rate=0.5)
-    updates = jax.jit(step.several(update, most=most))
-    batches = [global_batch(tagger.train, step=i, rows=np.arange(NUM_ROWS)) for i in range(7)]
+    updates = jax.jit(step.several(lambda state, _, batch: update(state, batch), most=most))
+    batches = [global_batch(tagger.data.train, step=i, rows=np.arange(NUM_ROWS)) for i in range(7)]
     losses, done = [], 0
     for size in sizes:
         few = batches[done : done + size]
         padded = [*few, *[jax.tree.map(np.zeros_like, few[0])] * (most - size)]
         given = jax.tree.map(lambda *rows: np.stack(rows), *padded)
-        state, scalars = updates(state, (given, jnp.int32(size)))
+        state, scalars = updates(state, {}, (given, jnp.int32(size)))
         assert not np.asarray(scalars["loss"][size:]).any()
         losses += scalars["loss"][:size].tolist()
         done += size

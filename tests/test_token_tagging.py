@@ -16,6 +16,7 @@ from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.data.text import news
 from bigjax.engine import settings, sharding
+from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
 from bigjax.tasks.token_tagging import task as token_tagging
@@ -55,7 +56,7 @@ def splits():
 
 @pytest.fixture(scope="module")
 def init(task):
-    return jax.jit(task.init)
+    return jax.jit(task.model.init)
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +72,18 @@ def variables(init):
 
 @pytest.mark.parametrize("epoch", [0, 1, 5])
 def test_an_epoch_of_training_labels_every_word_once(task, splits, epoch):
-    names = task.files["tags.txt"].split()
-    numbers = np.arange(task.train.num_rows) + epoch * task.train.num_rows
-    rows = task.train.rows(numbers)
+    names = task.use.files["tags.txt"].split()
+    numbers = np.arange(task.data.train.num_rows) + epoch * task.data.train.num_rows
+    rows = task.data.train.rows(numbers)
     found = collections.Counter(names[label] for label in rows["labels"][rows["mask"]])
     assert found == collections.Counter(tag for tags in splits["train"].tags for tag in tags)
 
 
 def test_epochs_visit_the_rows_in_different_orders(task):
     first, second = (
-        task.train.rows(np.arange(task.train.num_rows) + epoch * task.train.num_rows)["tokens"]
+        task.data.train.rows(
+            np.arange(task.data.train.num_rows) + epoch * task.data.train.num_rows
+        )["tokens"]
         for epoch in (0, 1)
     )
     assert first.shape == second.shape and not np.array_equal(first, second)
@@ -89,16 +92,16 @@ def test_epochs_visit_the_rows_in_different_orders(task):
 
 
 def test_every_sentence_and_token_is_counted_once(task, splits):
-    rows = task.train.rows(np.arange(task.train.num_rows))
-    counts = task.counts({name: jnp.asarray(x) for name, x in rows.items()})
-    assert int(counts["sentences"]) == len(splits["train"].words) == task.train.num_examples
+    rows = task.data.train.rows(np.arange(task.data.train.num_rows))
+    counts = task.data.counts({name: jnp.asarray(x) for name, x in rows.items()})
+    assert int(counts["sentences"]) == len(splits["train"].words) == task.data.train.num_examples
     assert int(counts["tokens"]) == (rows["segments"] > 0).sum()
     expected = int(counts["tokens"]) / rows["tokens"].size
-    assert task.train.fill == pytest.approx(expected)
+    assert task.data.train.fill == pytest.approx(expected)
 
 
 def test_evaluation_rows_label_every_word_once_and_then_none(task, splits):
-    dev = task.evals["dev"]
+    dev = task.data.evals["dev"]
     rows = dev.rows(np.arange(dev.num_rows))
     assert rows["mask"].sum() == sum(map(len, splits["dev"].words))
     beyond = dev.rows(np.arange(dev.num_rows, dev.num_rows + 3))
@@ -107,7 +110,7 @@ def test_evaluation_rows_label_every_word_once_and_then_none(task, splits):
 
 def test_the_size_of_a_batch_does_not_depend_on_the_devices(task):
     # 32 sentences of 60 are so many rows of all.
-    assert task.train.batch_rows == round(32 * task.train.num_rows / 60)
+    assert task.data.train.batch_rows == round(32 * task.data.train.num_rows / 60)
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -120,16 +123,11 @@ def mesh_of(num_devices: int) -> Mesh:
 
 def scores_of(task, variables, *, num_devices: int, batch_rows: int):
     mesh = mesh_of(num_devices)
-    resized = task._replace(evals={"dev": task.evals["dev"]._replace(batch_rows=batch_rows)})
-    place = sharding.replicated(mesh)
-    return evaluate(
-        resized,
-        split="dev",
-        variables=jax.device_put(variables, place),
-        eval_step=jax.jit(task.predict, out_shardings=place),
-        mesh=mesh,
-        between=lambda: None,
-    )
+    resized = {"dev": task.data.evals["dev"]._replace(batch_rows=batch_rows)}
+    task = task._replace(data=task.data._replace(evals=resized))
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    scorer = Scorer(task, mesh, variables, {}, make_eval_step(task, mesh=mesh))
+    return evaluate(scorer, split="dev", variables=variables, between=lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -161,23 +159,22 @@ def test_every_word_of_the_split_is_in_the_scores(scores, splits):
 def test_words_are_tagged_as_when_each_sentence_is_alone(variables, splits):
     """A row a sentence instead of packed rows: the same tags, and the same mean loss."""
     wide = make(text__row_length="96")
-    tokenizer = tokenizers.Tokenizer.from_str(wide.files["tokenizer.json"])
-    names = wide.files["tags.txt"].split()
-    predict = jax.jit(wide.predict)
+    tokenizer = tokenizers.Tokenizer.from_str(wide.use.files["tokenizer.json"])
+    names = wide.use.files["tags.txt"].split()
+    predict = jax.jit(lambda variables, batch: wide.model.apply(variables, batch, None)[0])
     losses, right, num_words = 0.0, 0, 0
     for words, tags in zip(splits["dev"].words, splits["dev"].tags):
         encoding = tokenizer.encode(words, is_pretokenized=True)
         firsts = [encoding.word_ids.index(word) for word in range(len(words))]
-        row = np.zeros((4, 1, 96), np.int32)
-        tokens, segments, positions, labels = row
+        tokens, segments, positions = np.zeros((3, 1, 96), np.int32)
         tokens[0, : len(encoding.ids)] = encoding.ids
         segments[0, : len(encoding.ids)] = 1
         positions[0, : len(encoding.ids)] = range(len(encoding.ids))
-        labels[0, firsts] = [names.index(tag) for tag in tags]
-        batch = {"tokens": tokens, "segments": segments, "positions": positions, "labels": labels}
-        _, outputs = predict(variables, batch | {"mask": np.zeros((1, 96), bool)})
-        losses += np.asarray(outputs["losses"], np.float64)[0, firsts].sum()
-        right += (np.asarray(outputs["tags"])[0, firsts] == labels[0, firsts]).sum()
+        batch = {"tokens": tokens, "segments": segments, "positions": positions}
+        found = np.asarray(predict(variables, batch)["logits"], np.float64)[0, firsts]
+        gold = [names.index(tag) for tag in tags]
+        losses += (np.log(np.exp(found).sum(1)) - found[range(len(words)), gold]).sum()
+        right += (found.argmax(1) == gold).sum()
         num_words += len(words)
     packed = scores_of(wide, variables, num_devices=1, batch_rows=8).scalars
     assert packed["accuracy"] == right / num_words
@@ -186,18 +183,82 @@ def test_words_are_tagged_as_when_each_sentence_is_alone(variables, splits):
 
 def test_smoothing_is_of_the_training_loss_alone(task, variables):
     smooth = make(loss__label_smoothing="0.5")
-    batch = global_batch(task.train, step=0, rows=np.arange(4))
+    batch = global_batch(task.data.train, step=0, rows=np.arange(4))
     key = jax.random.key(0)
 
     def losses(of):
-        return (
-            float(jax.jit(of.loss)(variables, batch, key)[0]["loss"].compute()),
-            float(jax.jit(of.predict)(variables, batch)[0]["loss"].compute()),
-        )
+        outputs, _ = jax.jit(of.model.apply)(variables, batch, key)
+        sums = (of.model.train_sums(outputs, batch), of.model.eval_sums(outputs, batch))
+        return (float(found["loss"].compute()) for found in sums)
 
     (train, evaluated), (smooth_train, smooth_evaluated) = losses(task), losses(smooth)
     assert evaluated == smooth_evaluated
     assert abs(train - smooth_train) > 0.01
+
+
+def test_class_weights_are_those_of_the_tags_of_the_words_that_count(task, variables):
+    names = task.use.files["tags.txt"].split()
+    weights = {name: 0.5 + i for i, name in enumerate(names)}
+    weighted = make(loss__class_weights=str(list(weights.values())))
+    batch = global_batch(task.data.train, step=0, rows=np.arange(4))
+    outputs, _ = jax.jit(task.model.apply)(variables, batch, None)
+    found = weighted.model.train_sums(outputs, batch)["loss"]
+    logits, gold = (
+        np.asarray(outputs["logits"], np.float64)[batch["mask"]],
+        batch["labels"][batch["mask"]],
+    )
+    losses = np.log(np.exp(logits).sum(1)) - logits[range(len(gold)), gold]
+    by_word = np.array([weights[names[label]] for label in gold])
+    assert float(found.count) == pytest.approx(by_word.sum(), rel=TOLERANCE)
+    assert float(found.compute()) == pytest.approx(
+        np.average(losses, weights=by_word), rel=TOLERANCE
+    )
+
+
+def test_balanced_weights_give_each_tag_of_training_the_same_share(splits):
+    balanced = make(loss__class_weights="balanced")
+    rows = balanced.data.train.rows(np.arange(balanced.data.train.num_rows))
+    logits = jnp.zeros((*rows["labels"].shape, 9))
+    found = balanced.model.train_sums({"logits": logits}, rows)["loss"]
+    assert float(found.count) == pytest.approx(sum(map(len, splits["train"].words)), rel=TOLERANCE)
+
+
+# --- use ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_loaded_without_its_training_data(task, splits, variables, tmp_path):
+    """Its sentences, as raw words, get the tags that scoring gives them."""
+    for name, content in task.use.files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    file = f"{ROOT}/configs/bert_ner.py:scratch"
+    config = configs.load(file, overrides=SIZES, schema=settings.schema)
+    loaded = token_tagging.load(config, str(tmp_path), splits=("dev",))
+    assert loaded.data.train is None and set(loaded.data.evals) == {"dev"}
+    assert loaded.use.files == task.use.files
+    apply = jax.jit(lambda batch: loaded.model.apply(variables, batch, None)[0]["logits"])
+    rows, decode = loaded.use.encode(splits["dev"].words)
+    logits = np.asarray(apply(rows.rows(np.arange(rows.num_rows))))
+    records = decode({"logits": logits})
+    assert [record["words"] for record in records] == [list(w) for w in splits["dev"].words]
+    right = sum(
+        a == b
+        for record, tags in zip(records, splits["dev"].tags)
+        for a, b in zip(record["tags"], tags)
+    )
+    scores = loaded.scoring.score("dev", {"logits": logits}).sections
+    confusion = next(section for section in scores if section["kind"] == "confusion")["counts"]
+    assert sum(len(record["tags"]) for record in records) == np.sum(confusion)
+    assert 0 < right < np.sum(confusion)
+    assert all(0 < score <= 1 for record in records for score in record["scores"])
+
+
+def test_a_tag_that_the_run_does_not_know_is_one_line(task, tmp_path):
+    for name, content in (dict(task.use.files) | {"tags.txt": "O\nB-PER\nI-PER\n"}).items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    file = f"{ROOT}/configs/bert_ner.py:scratch"
+    config = configs.load(file, overrides=SIZES, schema=settings.schema)
+    with pytest.raises(UserError, match="tag 'B-.*' is not one that the model knows: O, B-PER, I"):
+        token_tagging.load(config, str(tmp_path), splits=("dev",))
 
 
 # --- the task -------------------------------------------------------------------------------------
@@ -205,13 +266,13 @@ def test_smoothing_is_of_the_training_loss_alone(task, variables):
 
 def test_the_run_keeps_the_tokenizer_and_the_names_of_the_tags(task):
     types = ("LOC", "MISC", "ORG", "PER")
-    assert task.files["tags.txt"].split() == ["O", *(f"{p}-{t}" for t in types for p in "BI")]
-    tokenizer = tokenizers.Tokenizer.from_str(task.files["tokenizer.json"])
+    assert task.use.files["tags.txt"].split() == ["O", *(f"{p}-{t}" for t in types for p in "BI")]
+    tokenizer = tokenizers.Tokenizer.from_str(task.use.files["tokenizer.json"])
     assert 500 < tokenizer.get_vocab_size() <= 600
 
 
 def test_the_same_config_makes_the_same_tokenizer(task):
-    assert make().files == task.files
+    assert make().use.files == task.use.files
 
 
 def test_every_kernel_and_embedding_depends_on_the_seed(init):
@@ -222,15 +283,15 @@ def test_every_kernel_and_embedding_depends_on_the_seed(init):
 
 
 def test_depths_count_from_the_embeddings_to_the_head(task):
-    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
-    depths = task.layer_depths(params)
+    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
+    depths = task.model.layer_depths(params)
     assert set(jax.tree.leaves(depths["head"])) == {2}
     assert set(jax.tree.leaves(depths["encoder"]["layer_0"])) == {1}
     assert set(jax.tree.leaves(depths["encoder"]["word"])) == {0}
 
 
 def test_the_report_on_the_data_counts_what_is_there(task, splits):
-    rows = dict(task.data_report())
+    rows = dict(task.data.report())
     words = sum(map(len, splits["dev"].words))
     assert rows["dev: size"].startswith(f"25 sentences, {words} words, ")
     begins = [tag[2:] for tags in splits["dev"].tags for tag in tags if tag[0] == "B"]
@@ -257,8 +318,8 @@ def test_pretrained_parameters_have_a_place_in_the_model(tiny_bert, scan_layers)
     found = token_tagging.make(
         configs.load(f"{ROOT}/configs/bert_ner.py", overrides=overrides, schema=settings.schema)
     )
-    params, source = found.pretrained()
+    params, source = found.model.pretrained()
     assert source == tiny_bert and set(params) == {"encoder"}
-    expected = jax.eval_shape(found.init, jax.random.key(0))["params"]["encoder"]
+    expected = jax.eval_shape(found.model.init, jax.random.key(0))["params"]["encoder"]
     shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
     assert shapes(params["encoder"]) == shapes(expected)

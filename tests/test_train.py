@@ -172,7 +172,7 @@ def test_a_run_learns(finished):
     """The loss falls, on dev below that of guessing by how frequent each tag is."""
     losses = list(curve(finished.workdir, "train/loss").values())
     assert losses[-1] < 0.8 * losses[0]
-    dev = finished.setup.task.evals["dev"]
+    dev = finished.setup.task.data.evals["dev"]
     rows = dev.rows(np.arange(dev.num_rows))
     counts = np.bincount(rows["labels"][rows["mask"]]).astype(float)
     shares = counts[counts > 0] / counts.sum()
@@ -418,7 +418,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
             train.train(load(), workdir=str(tmp_path))
     assert "\n" not in str(error.value) and error.value.exit_code == 3
 
-    dataset = finished.setup.task.train
+    dataset = finished.setup.task.data.train
     batch = global_batch(dataset, step=13, rows=np.arange(dataset.batch_rows))
     kept = np.load(tmp_path / "nonfinite_batch_13.npz")
     assert set(kept) == set(batch)

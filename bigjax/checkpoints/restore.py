@@ -60,10 +60,11 @@ def read_params(folder: str) -> tuple[Any, Any, int]:
     handler = ocp.PyTreeCheckpointHandler()
     with ocp.Checkpointer(handler) as reader:
         tree = reader.metadata(os.path.join(folder, "state")).item_metadata.tree
-    wanted = {name: tree[name] for name in _scored_parts(found) if name in tree}
+    params = _scored_params(found)
+    wanted = {name: tree[name] for name in (params, "model_state") if name in tree}
     on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    params, *rest = _read_parts(folder, found, wanted, restore_args=on_host).values()
-    return params, rest[0] if rest else {}, found.step
+    read = _read_parts(folder, found, wanted, restore_args=on_host)
+    return read[params], read.get("model_state", {}), found.step
 
 
 def read_variables(folder: str, *, like: Any) -> Any:
@@ -75,31 +76,28 @@ def read_variables(folder: str, *, like: Any) -> Any:
       DamagedCheckpoint, UserError: as `read_state` does.
     """
     found = manifest.read(folder)
-    params, model_state = _scored_parts(found)
+    params = _scored_params(found)
     rest = {name: tree for name, tree in like.items() if name != "params"}
-    wanted = {params: like["params"]} | ({model_state: rest} if rest else {})
+    wanted = {params: like["params"]} | ({"model_state": rest} if rest else {})
 
     def as_saved(name: str, leaf: Any) -> Any:
         dtype = found.arrays[name][0] if name in found.arrays else leaf.dtype
         return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
 
     wanted = map_named(as_saved, wanted)
-    parts = {f"{part}/" for part in wanted}
-    saved = {k: v for k, v in found.arrays.items() if k.partition("/")[0] + "/" in parts}
+    saved = {k: v for k, v in found.arrays.items() if k.split("/")[0] in wanted}
     differ = _differences(found._replace(arrays=saved), wanted)
     if differ:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
         raise UserError(f"{_named(folder)} is not of this config's model: {differ[0]}{more}")
     args = ocp.checkpoint_utils.construct_restore_args(wanted)
     read = _read_parts(folder, found, wanted, restore_args=args)
-    return {"params": read[params], **read.get(model_state, {})}
+    return {"params": read[params], **read.get("model_state", {})}
 
 
-def _scored_parts(found: Manifest) -> tuple[str, str]:
-    """The parts of a state that are scored: parameters or their average, and the collections."""
-    return "ema" if any(
-        name.startswith("ema/") for name in found.arrays
-    ) else "params", "model_state"
+def _scored_params(found: Manifest) -> str:
+    """The part of a state whose parameters are scored: their average, where the run has one."""
+    return "ema" if any(name.startswith("ema/") for name in found.arrays) else "params"
 
 
 def _read_parts(folder: str, found: Manifest, wanted: Any, *, restore_args: Any) -> Any:

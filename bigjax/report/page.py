@@ -206,7 +206,7 @@ def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
     """Medians, which the first steps' compilation does not move, and the curves they are of."""
     medians, drawn = [], []
     found = {name.removeprefix("train/"): x for name, x in metrics.items() if name[:6] == "train/"}
-    for quantity, points in found.items():
+    for quantity, points in sorted(found.items(), key=lambda item: item[0] in _SHARES):
         if _is_speed(quantity):
             name, unit = _name(quantity)
             median = float(statistics.median(value for _, value in points))
