@@ -89,8 +89,9 @@ def test_tasks_do_not_import_each_other():
             assert not {o for o in wrong if room(o) == "tasks"}, name
 
 
-def test_main_only_starts_a_run_and_reports_the_errors_of_the_user():
-    assert ours(ROOT / "main.py") == {"modes.run", "errors"}
+def test_the_command_only_starts_a_run_and_reports_the_errors_of_the_user():
+    assert ours(ROOT / "main.py") == {"modes.command"}
+    assert ours(modules()["modes.command"]) == {"modes.run", "errors"}
 
 
 def test_config_files_import_ml_collections_alone():

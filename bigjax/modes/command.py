@@ -1,0 +1,127 @@
+"""Owns the command line: flags, and what an error of the user's looks like.
+
+`main.py` calls it, and so does a program of your own that adds a task, see docs/add_a_task.md.
+Nothing heavy is imported before the flags are known.
+"""
+
+import argparse
+import os
+import sys
+
+HELP = """\
+examples:
+  python main.py --config=configs/bert_ner.py --workdir=runs/ner        train, or go on
+  python main.py --config=configs/bert_ner.py:wikiann --workdir=runs/w  a variant of the file
+  ... --config.optim.learning_rate=3e-5                                 override a setting
+  ... --mode=check                                                      look before training
+  python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
+settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
+exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
+found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
+gone or hangs: after either the same command goes on. A process that fails ends the others with
+its code."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what `arguments` ask for; returns the exit code."""
+    flags, rest = _parser().parse_known_args(arguments)
+
+    if flags.devices is not None:
+        _use_fake_devices(flags.devices)
+
+    from bigjax.errors import UserError
+
+    try:
+        from bigjax.modes.run import Processes, run
+
+        run(
+            flags.mode,
+            config=flags.config,
+            workdir=flags.workdir,
+            overrides=rest,
+            allow_config_change=flags.allow_config_change,
+            processes=Processes(
+                flags.distributed,
+                flags.coordinator,
+                flags.num_processes,
+                flags.process_id,
+                flags.heartbeat_seconds,
+            ),
+        )
+    except UserError as error:
+        if flags.traceback:
+            raise
+        print(f"{error.prefix}{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _use_fake_devices(num_devices: int) -> None:
+    """Before JAX is imported, or at least before it is used."""
+    if num_devices < 1:
+        _usage_error(f"--devices={num_devices}: expected 1 or more")
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    fake = f"--xla_force_host_platform_device_count={num_devices}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fake}".strip()
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_platforms", "cpu")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Train Flax models from a laptop to a TPU pod.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.error = _usage_error
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config file")
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run")
+    parser.add_argument(
+        "--mode",
+        default="train",
+        choices=["train", "evaluate", "check", "verify_resume"],
+        help="train (default), evaluate, check without training, or verify_resume: prove on this "
+        "machine that a killed run ends as one that was not",
+    )
+    parser.add_argument(
+        "--allow_config_change",
+        action="store_true",
+        help="go on with a run though settings that change training differ from its own",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what a mesh "
+        "that is not there would take",
+    )
+    several = parser.add_argument_group("several processes (see docs/launch.md)")
+    several.add_argument(
+        "--distributed",
+        default="auto",
+        choices=["auto", "on", "off"],
+        help="auto: where these flags, SLURM or Open MPI say so; on: let JAX find the cluster",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N")
+    several.add_argument("--process_id", type=int, metavar="I")
+    several.add_argument(
+        "--heartbeat_seconds",
+        type=int,
+        default=100,
+        metavar="S",
+        help="after which JAX ends processes that have lost another (default 100); more than "
+        "--config.watchdog.peer_seconds, which names it",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def _usage_error(message: str) -> None:
+    print(f"error: {message}; --help lists the flags", file=sys.stderr)
+    raise SystemExit(2)
