@@ -3,6 +3,7 @@ called."""
 
 import ast
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_tasks_do_not_import_each_other():
                 o for o in ours(path) if o.split(".")[1:2] and o.split(".")[1] in own - {parts[1]}
             }
             assert not {o for o in wrong if room(o) == "tasks"}, name
+
+
+def test_neither_the_loop_nor_the_engine_knows_of_any_task():
+    of_tasks = re.compile("image|pixel|token|sentence|label|tagging", re.IGNORECASE)
+    for name, path in modules().items():
+        if room(name) in ("loop", "engine") and name != "engine.settings":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert not [line for line in lines if of_tasks.search(line)], name
 
 
 def test_main_only_starts_a_run_and_reports_the_errors_of_the_user():
