@@ -18,7 +18,9 @@ PAGE = (ROOT / "docs" / "add_a_task.md").read_text(encoding="utf-8")
 def folder(tmp_path_factory):
     """The page's files."""
     found = tmp_path_factory.mktemp("circles")
-    blocks = re.findall(r"^## [^\n]*`(\w+\.py)`\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^## [^\n]*`(\w+\.py)`\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE
+    )
     assert [name for name, _ in blocks] == ["circles.py", "circles_config.py", "circles_main.py"]
     for name, code in blocks:
         (found / name).write_text(code, encoding="utf-8")

@@ -3,6 +3,7 @@ called."""
 
 import ast
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,17 @@ def test_tasks_do_not_import_each_other():
                 o for o in ours(path) if o.split(".")[1:2] and o.split(".")[1] in own - {parts[1]}
             }
             assert not {o for o in wrong if room(o) == "tasks"}, name
+
+
+def test_no_room_above_the_tasks_names_one():
+    of_tasks = {
+        "accuracy", "entity_f1", "entity_precision", "roc_auc", "sentences", "pixels", "tagging",
+        "classification",
+    }  # fmt: skip
+    for name, path in modules().items():
+        if ROOMS.index(room(name)) < ROOMS.index("tasks") and room(name) != "report":
+            words = set(re.findall(r"[a-z0-9_]+", path.read_text(encoding="utf-8")))
+            assert not words & of_tasks, name
 
 
 def test_the_command_only_starts_a_run_and_reports_the_errors_of_the_user():

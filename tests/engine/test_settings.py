@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from bigjax.config import values
 from bigjax.engine import settings
 from bigjax.errors import UserError
 
-FILE = str(Path(__file__).resolve().parent.parent / "configs" / "bert_ner.py")
+FILE = str(ROOT / "configs" / "bert_ner.py")
 
 
 def load(**overrides: str) -> values.Config:

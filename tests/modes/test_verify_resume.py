@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, module_at
-from test_checkpoint import make_state
+from saved_states import make_state
 
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.errors import UserError

@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bigjax.data.text import conll
 from bigjax.errors import UserError
 
-WNUT17 = Path(__file__).parents[2] / "shared" / "data" / "wnut17"
+WNUT17 = ROOT.parent / "shared" / "data" / "wnut17"
 
 # The prefixes of the first, inner and last word of an entity, and of one of a single word.
 PREFIXES = {"IOB2": "BIIB", "BIOES": "BIES", "BILOU": "BILU", "BMEWO": "BMEW", "BMES": "BMES"}

@@ -4,23 +4,17 @@ are in `test_image_runs.py`."""
 
 import collections
 import functools
-import re
-from pathlib import Path
-from typing import Literal
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
-from jax.sharding import Mesh
+from digits import MIXED, assert_bitwise_equal, built, load, mesh_of, skewed, updates
 from sklearn.utils.class_weight import compute_class_weight
 
-from bigjax.checkpoints import starting_points
-from bigjax.config import values as configs
-from bigjax.data.images import decoding, image_sources
+from bigjax.data.images import image_sources
 from bigjax.data.pipeline import global_batch
-from bigjax.engine import build, microbatches, settings, sharding
+from bigjax.engine import microbatches, sharding
 from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.engine.state import TrainState
 from bigjax.engine.step import mean_gradients
@@ -31,29 +25,10 @@ from bigjax.tasks.image_classification import model
 from bigjax.tasks.image_classification import task as image_classification
 
 TOLERANCE = 1e-5
-DIGITS = ROOT / "configs" / "cnn_digits.py"
-SMALL = {"data.num_dev": "25", "data.num_test": "1572", "batch.rows": "30"}  # 200 to train on
-MIXED = {"augment.mixup_alpha": "0.4", "augment.cutmix_alpha": "1"}
-
-
-def load(overrides=(), *, file: Path = DIGITS) -> configs.Config:
-    given = SMALL | dict(overrides)
-    return configs.load(str(file), overrides=given, schema=settings.schema)
 
 
 def make(overrides=()):
     return image_classification.make(load(overrides))
-
-
-def mesh_of(num_devices: int) -> Mesh:
-    devices = np.array(jax.devices()[:num_devices]).reshape(num_devices, 1, 1)
-    return Mesh(devices, sharding.AXES)
-
-
-def assert_bitwise_equal(a, b) -> None:
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
 def assert_trees_close(found, expected) -> None:
@@ -137,22 +112,6 @@ def test_evaluation_rows_are_the_images_in_order_and_then_none(task, splits):
 
 
 # --- the loss -------------------------------------------------------------------------------------
-
-
-def skewed(
-    *, source: Literal["digits"], num_dev: int = 25, num_test: int = 1572, seed: int = 0
-) -> image_sources.Splits:
-    """The digits 0 to 6, of which in training the higher ones are rare."""
-    splits = image_sources.digits(source=source, num_dev=num_dev, num_test=num_test, seed=seed)
-
-    def pick(split: str, labels: np.ndarray) -> decoding.Images:
-        place = np.arange(len(labels))
-        kept = (labels < 7) & ((split != "train") | (place % (labels + 1) == 0))
-        ids = np.flatnonzero(kept)
-        pixels = splits[split].pixels(ids)
-        return decoding.in_memory(pixels, labels=labels[ids], class_names="0123456", where=split)
-
-    return {split: pick(split, found.labels) for split, found in splits.items()}
 
 
 @pytest.fixture
@@ -259,22 +218,6 @@ def test_smoothing_and_weights_are_of_the_training_loss_alone(task, variables):
 
 
 # --- parts, chunks and devices --------------------------------------------------------------------
-
-
-def built(overrides=(), *, file: Path = DIGITS, num_devices: int = 1) -> build.Setup:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", lambda spec: mesh_of(num_devices))  # noqa: ARG005
-        return build.build(load(overrides, file=file))
-
-
-def updates(run: build.Setup, *, num_steps: int):
-    """The state after some updates, and the loss of each."""
-    state, _ = starting_points.new_state(run)
-    losses = []
-    for number in range(num_steps):
-        state, scalars = run.train_step(state, run.put(range(number, number + 1)))
-        losses.append(float(scalars["loss"]))
-    return state, losses
 
 
 WEIGHTED = MIXED | {"loss.class_weights": str([*range(1, 11)])}
@@ -387,12 +330,3 @@ def test_depths_rise_from_the_input_to_the_head(name, settings):
 
 def test_the_run_keeps_the_names_of_the_classes(task):
     assert task.use.files["classes.txt"].split() == [*"0123456789"]
-
-
-@pytest.mark.parametrize("room", ["modes", "loop", "report", "run_folder", "checkpoints", "engine"])
-def test_no_room_above_the_tasks_names_one(room):
-    names = {score.name for score in make().scoring.declared} - {"loss", "accuracy"}
-    names |= {"entity_f1", "entity_precision", "sentences", "pixels", "tagging", "classification"}
-    for path in (ROOT / "bigjax" / room).glob("*.py"):
-        found = set(re.findall(r"[a-z0-9_]+", path.read_text(encoding="utf-8")))
-        assert not found & names, path

@@ -5,10 +5,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from seqeval.metrics import f1_score
 
 from bigjax.data.text import news, news_names
@@ -208,14 +208,14 @@ def test_a_smaller_corpus_is_a_prefix_of_a_larger_one(corpus):
 
 def test_another_process_with_another_hash_seed_writes_the_same_corpus():
     code = (
-        "from bigjax.data import news; d = news.read(num_train=50, num_dev=50, num_test=50,"
+        "from bigjax.data.text import news; d = news.read(num_train=50, num_dev=50, num_test=50,"
         " label_noise=0.3); print(*[s.fingerprint() for s in d.values()])"
     )
     here = news.read(num_train=50, num_dev=50, num_test=50, label_noise=0.3)
     there = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "7"},
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

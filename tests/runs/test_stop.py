@@ -2,93 +2,31 @@
 same command goes on and ends as if there had been no signal. The signal is sent from inside the
 run, so that no moment is missed however fast the machine is."""
 
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
-from conftest import ROOT
-from jax.sharding import Mesh
+from tiny_runs import (
+    NUM_STEPS,
+    SECONDS,
+    assert_same_run,
+    at_call,
+    change_setup,
+    config_in,
+    output_of,
+    run_main,
+    start_main,
+    train_in,
+    wait_until,
+)
 
 from bigjax.checkpoints import manifest
-from bigjax.config import values as configs
-from bigjax.engine import build, settings, sharding
 from bigjax.errors import Stopped
-from bigjax.modes import train
 
-NUM_STEPS = 24
-TINY = f"""
-import ml_collections
-
-
-def get_config():
-    config = ml_collections.ConfigDict()
-    config.task = "image_classification"
-    config.num_steps = {NUM_STEPS}
-    config.data = {{"source": "digits", "num_dev": 64, "num_test": 32}}
-    config.augment = {{"pad_crop": 1}}
-    config.model = {{"name": "small_cnn", "padding": 1}}
-    config.batch = {{"rows": 16}}
-    config.optim = {{"name": "adam", "learning_rate": 3e-3}}
-    config.eval = {{"every_steps": 8}}
-    config.checkpoint = {{"every_steps": 5, "every_minutes": None, "keep_latest": 2}}
-    config.log = {{"every_steps": 1, "batches": True}}
-    return config
-"""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-TIMING = ("_per_second", "input_wait")
-SECONDS = 600  # after which a process that should have ended fails its test
-
-
-def one_device(spec: str) -> Mesh:  # noqa: ARG001
-    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
-
-
-def config_in(folder: Path) -> Path:
-    """The config file of all these runs, written to a folder."""
-    file = folder / "tiny.py"
-    file.write_text(TINY, encoding="utf-8")
-    return file
-
-
-def load(file: Path, overrides=()) -> configs.Config:
-    return configs.load(str(file), overrides=dict(overrides), schema=settings.schema)
-
-
-def train_in(workdir: Path, overrides=()) -> dict[str, float]:
-    """Trains, or goes on, in this process and on one device."""
-    file = config_in(workdir.parent)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", one_device)
-        return train.train(load(file, overrides), workdir=str(workdir))
-
-
-def history_of(workdir: Path) -> dict:
-    """All that a run leaves behind but its times: hashes of the arrays and what is known beside
-    them, metrics, batches, scores."""
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    last = manifest.read(str(workdir / "checkpoints" / str(NUM_STEPS)))
-    return {
-        "arrays": last.arrays,
-        "facts": (last.facts, last.score),
-        "metrics": [{k: v for k, v in x.items() if not k.endswith(TIMING)} for x in lines],
-        "batches": (workdir / "batches.jsonl").read_text().splitlines(),
-        "results": json.loads((workdir / "results.json").read_text()) | {"title": None},
-    }
-
-
-def assert_same_run(workdir: Path, expected: Path) -> None:
-    found, wanted = history_of(workdir), history_of(expected)
-    for part in wanted:
-        assert found[part] == wanted[part], part
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +38,6 @@ def finished(tmp_path_factory):
 
 
 # --- a first signal -------------------------------------------------------------------------------
-
-
-def at_call(function: Callable, *, number: int, act: Callable[[], None]) -> Callable:
-    """`function`, which calls `act` first when it is called for the `number`-th time."""
-    calls = iter(range(1, 10**9))
-
-    def acting(*args, **kwargs):
-        if next(calls) == number:
-            act()
-        return function(*args, **kwargs)
-
-    return acting
 
 
 def in_a_step(patch, act):
@@ -135,11 +61,6 @@ def in_the_last_evaluation(patch, act):
 
 def in_the_final_scoring(patch, act):
     change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=7, act=act)))
-
-
-def change_setup(patch, change):
-    original = build.build
-    patch.setattr(train, "build", lambda config: change(original(config)))
 
 
 @pytest.mark.parametrize(
@@ -233,16 +154,6 @@ def build(config, build=train.build):
     return setup._replace(train_step=step)
 train.build = build
 """
-CHANGED = """
-import itertools, os, signal, sys, threading, time
-sys.path.insert(0, {root!r})
-import jax
-import main
-from bigjax.loop import loop
-from bigjax.modes import train
-{change}
-sys.exit(main.main(sys.argv[1:]))
-"""
 
 
 def test_whatever_signals_end_the_processes_of_a_run_the_same_command_ends_it(tmp_path):
@@ -273,35 +184,3 @@ def test_whatever_signals_end_the_processes_of_a_run_the_same_command_ends_it(tm
     assert run_main(workdir)[0] == 0
     assert run_main(whole)[0] == 0
     assert_same_run(workdir, whole)
-
-
-def run_main(workdir: Path, *, change: str | None = None) -> tuple[int, list[str]]:
-    """The exit code and the printed lines of the command of these runs, in a changed program."""
-    child = start_main(workdir, change=change)
-    return child.wait(SECONDS), output_of(workdir).splitlines()
-
-
-def start_main(workdir: Path, *, change: str | None = None) -> subprocess.Popen:
-    program = [str(ROOT / "main.py")]
-    if change is not None:
-        program = ["-c", CHANGED.format(root=str(ROOT), change=change)]
-    flags = [f"--config={workdir.parent}/tiny.py", f"--workdir={workdir}"]
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-    with open(f"{workdir}.txt", "w", encoding="utf-8") as output:
-        return subprocess.Popen(
-            [sys.executable, *program, *flags],
-            env=environment | {"XDG_CACHE_HOME": str(workdir.parent)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def output_of(workdir: Path) -> str:
-    return Path(f"{workdir}.txt").read_text(encoding="utf-8")
-
-
-def wait_until(is_so: Callable[[], bool], child: subprocess.Popen) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)

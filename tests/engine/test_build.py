@@ -1,7 +1,5 @@
 """What an update takes of a device's memory, and the accumulation that makes it fit."""
 
-import jax
-import jax.numpy as jnp
 import pytest
 from conftest import ROOT
 
@@ -13,7 +11,6 @@ from bigjax.errors import UserError
 from bigjax.modes.check import check
 
 FILE = f"{ROOT}/configs/cnn_digits.py"
-SIZE = 1000
 
 
 def config(**batch: str) -> configs.Config:
@@ -24,21 +21,6 @@ def config(**batch: str) -> configs.Config:
 
 def build(**batch: str) -> Setup:
     return build_setup(config(**batch))
-
-
-def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():
-    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
-    kept = cost.peak_memory(jax.jit(lambda x: x + 1).lower(x).compile())
-    donated = cost.peak_memory(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile())
-    assert (kept, donated) == (2 * SIZE * 4, SIZE * 4)
-
-
-def test_a_program_fits_where_it_leaves_some_of_the_device_free():
-    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
-    compiled = jax.jit(lambda x: x + 1).lower(x).compile()
-    assert cost.fits(compiled, limit=None)
-    assert cost.fits(compiled, limit=10 * SIZE)
-    assert not cost.fits(compiled, limit=8 * SIZE)
 
 
 def test_auto_accumulates_as_little_as_fits_and_check_proposes_it(capsys):

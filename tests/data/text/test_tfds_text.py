@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from bigjax.data.text import tfds_text as reader
 from bigjax.data.text.conll import to_iob2
@@ -17,7 +18,7 @@ from bigjax.errors import UserError
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
 pytest.importorskip("array_record", reason="needs pip install 'bigjax[tfds]'")
 
-WIKIANN = Path(__file__).parents[2] / "shared" / "data" / "tfds"
+WIKIANN = ROOT.parent / "shared" / "data" / "tfds"
 NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 
@@ -232,7 +233,7 @@ finally:
     print("the trap was not there")
 """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 42, done.stderr  # the last import, and none before it
     assert "the trap" not in done.stdout
 

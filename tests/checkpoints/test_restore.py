@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from test_checkpoint import assert_bitwise_equal, like, make_state, open_in, save_all
+from saved_states import assert_bitwise_equal, like, make_state, open_in, save_all
 
 from bigjax.checkpoints import restore
 from bigjax.checkpoints.manifest import DamagedCheckpoint

@@ -1,4 +1,5 @@
-"""The operations of traced functions against counts by hand: 2 m k n for (m, k) @ (k, n)."""
+"""The operations of traced functions against counts by hand, 2 m k n for (m, k) @ (k, n), and the
+memory of compiled ones."""
 
 import functools
 
@@ -7,8 +8,11 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from bigjax.engine import cost
 from bigjax.engine.cost import count_flops
 from bigjax.models import ops
+
+SIZE = 1000
 
 
 def flops_of(fn, *shapes) -> int:
@@ -102,3 +106,21 @@ def test_a_custom_derivative_counts_once_forward_and_twice_backward():
     once = 2 * 2 * 5 * 7
     assert flops_of(layer, *shapes) == once
     assert flops_of(jax.grad(layer, argnums=(0, 1)), *shapes) == 3 * once
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_the_peak_counts_arguments_and_results_but_a_donated_one_once():
+    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
+    kept = cost.peak_memory(jax.jit(lambda x: x + 1).lower(x).compile())
+    donated = cost.peak_memory(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile())
+    assert (kept, donated) == (2 * SIZE * 4, SIZE * 4)
+
+
+def test_a_program_fits_where_it_leaves_some_of_the_device_free():
+    x = jax.ShapeDtypeStruct((SIZE,), jnp.float32)
+    compiled = jax.jit(lambda x: x + 1).lower(x).compile()
+    assert cost.fits(compiled, limit=None)
+    assert cost.fits(compiled, limit=10 * SIZE)
+    assert not cost.fits(compiled, limit=8 * SIZE)

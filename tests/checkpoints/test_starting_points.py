@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from coordinator import Client
 from jax._src import distributed as jax_distributed
-from test_distributed import Client
-from test_stop import NUM_STEPS, config_in, load, one_device
+from tiny_runs import NUM_STEPS, config_in, load, one_device
 
 from bigjax.checkpoints import starting_points
 from bigjax.checkpoints.save import Checkpoints

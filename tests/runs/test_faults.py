@@ -1,7 +1,7 @@
 """What can go wrong around a run, as whole runs: what the user is told, that what was saved stays,
 and that the run then ends as if nothing had happened. The table is in `docs/reliability.md`; faults
-of a single file, and of the disk during a save, are in `test_checkpoint.py`, signals in
-`test_stop.py`, kills in `test_verify.py`."""
+of a single file, and of the disk during a save, are in `test_save.py`, signals in
+`test_stop.py`, kills in `test_verify_resume.py`."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_stop import (
+from tiny_runs import (
     NUM_STEPS,
     assert_same_run,
     at_call,
@@ -87,7 +87,8 @@ def test_every_fault_of_the_table_has_a_test_of_that_name():
     for row in rows:
         for name in re.findall(r"`(test_\w+(?:\.py)?)`", row):
             if name.endswith(".py"):
-                file = (ROOT / "tests" / name).read_text(encoding="utf-8")
+                (path,) = (ROOT / "tests").rglob(name)
+                file = path.read_text(encoding="utf-8")
             else:
                 assert f"def {name}(" in file, name
                 named += 1

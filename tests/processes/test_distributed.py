@@ -9,32 +9,13 @@ import types
 
 import jax
 import pytest
+from coordinator import Client
 from jax._src import distributed as jax_distributed
 from jax._src.lib import _jax
 
 from bigjax.errors import UserError
 from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
-
-
-class Client:
-    """A coordinator that knows what other processes have said."""
-
-    def __init__(self, **said):
-        self.said = dict(said)
-
-    def key_value_set(self, key, text, allow_overwrite=False):
-        assert allow_overwrite or key not in self.said
-        self.said[key] = text
-
-    def key_value_dir_get(self, prefix):
-        return [(key, text) for key, text in self.said.items() if key.startswith(prefix)]
-
-    def blocking_key_value_get(self, key, milliseconds):
-        assert milliseconds > 0
-        if key not in self.said:
-            raise RuntimeError(f"DEADLINE_EXCEEDED: {key}")
-        return self.said[key]
 
 
 @pytest.fixture

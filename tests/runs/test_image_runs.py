@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_image_classification import (
+from digits import (
     DIGITS,
     MIXED,
     SMALL,
