@@ -25,18 +25,19 @@ def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, *xs: fn(_name(path), *xs), tree, *rest)
 
 
-def match_rules(tree: Any, *, rules: Rules, what: str) -> Any:
+def match_rules(tree: Any, *, rules: Rules, what: str, strict: bool = True) -> Any:
     """A tree like `tree` that holds, for each leaf, the value of the first rule whose regex matches
     the whole of its name.
 
     Args:
       what: what the rules decide, for the message ("sharding").
+      strict: a rule that matches no leaf is an error; not for rules that the user did not write.
     Raises:
       UserError: a leaf that no rule matches, a rule that matches no leaf, or a broken regex.
     """
     patterns = [(_compile(regex, what=what), value) for regex, value in rules]
     names = leaf_names(tree)
-    for pattern, _ in patterns:
+    for pattern, _ in patterns if strict else ():
         if pattern.pattern != ".*" and not any(pattern.fullmatch(name) for name in names):
             raise UserError(
                 f"{what} rule {pattern.pattern!r} matches no parameter; names look like "

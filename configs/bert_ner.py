@@ -44,7 +44,6 @@ def get_config(variant="default"):
     config.schedule = {"name": "linear", "warmup_fraction": 0.1}
     config.loss = {"label_smoothing": 0.0}
     config.eval = {"every_epochs": 0.5, "final": "best"}
-    config.checkpoint = {"keep_latest": 1, "keep_best": 1}
     config.log = {"every_steps": 10}
     if variant != "default":
         globals()[variant](config)

@@ -35,7 +35,6 @@ def get_config(variant="tutorial"):
         "test": "test",
     }
     config.eval = {"every_epochs": 1.0, "final": "best", "batch_rows": 200}
-    config.checkpoint = {"keep_latest": 1, "keep_best": 1}
     globals()[variant](config)
     return config
 

@@ -30,7 +30,6 @@ def get_config(variant="default"):
     config.optim = {"name": "adam", "learning_rate": 3e-3}
     config.schedule = {"name": "cosine", "warmup_fraction": 0.05}
     config.eval = {"every_epochs": 4.0, "final": "best", "batch_rows": 300}
-    config.checkpoint = {"keep_latest": 1, "keep_best": 1}
     config.log = {"every_steps": 50}
     if variant == "residual":
         config.model = {"name": "fast_cnn", "widths": (16, 32)}

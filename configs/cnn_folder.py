@@ -32,6 +32,5 @@ def get_config():
     config.schedule = {"name": "linear", "warmup_fraction": 0.25}
     config.loss = {"label_smoothing": 0.1}
     config.eval = {"every_epochs": 1.0, "final": "best", "batch_rows": 100}
-    config.checkpoint = {"keep_latest": 1, "keep_best": 1}
     config.log = {"every_steps": 10}
     return config

@@ -170,7 +170,7 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
     holds None where there is none, and a line that says what matched.
 
     Raises:
-      UserError: nothing matched.
+      UserError: less than half of `wanted` has an array.
     """
     there = dict(zip(leaf_names(variables), jax.tree.leaves(variables)))
     names, leaves = leaf_names(wanted), jax.tree.leaves(wanted)
@@ -180,10 +180,11 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
     missing = [name for name, x in zip(names, found) if x is None]
     taken = set(names) - set(missing)
     dropped = [f"{name} {tuple(x.shape)}" for name, x in there.items() if name not in taken]
-    if not taken:
+    if 2 * len(taken) < len(names):
         raise UserError(
-            f"init.checkpoint={source}: none of its {len(there)} arrays has the name and shape of "
-            f"one of this model's; it has {first_of(list(there))}, the model has {first_of(names)}"
+            f"init.checkpoint={source}: {len(taken) or 'none'} of its {len(there)} arrays has the "
+            f"name and shape of one of this model's {len(names)}; missing are {first_of(missing)}; "
+            f"it has {first_of(list(there))}; give a model of this architecture and size"
         )
     parts = [f"{len(taken)} of {len(names)} arrays matched"]
     if missing:
@@ -197,8 +198,13 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
 def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
     """Given variables, and where they come from; None to start at random."""
     checkpoint = setup.config["init"]["checkpoint"]
-    if checkpoint is not None and origins.run_of(checkpoint):
+    if checkpoint is not None and (run := origins.run_of(checkpoint)):
         params, model_state, step = restore.read_params(checkpoint)
+        notes: list[str] = []
+        if setup.task.model.adopt is not None:
+            params, notes = setup.task.model.adopt(params, run)
+        for note in notes:
+            _say(f"init.checkpoint={checkpoint}: {note}")
         return {"params": params, **model_state}, f"{checkpoint} (step {step})"
     if setup.task.model.pretrained is None:
         if checkpoint is not None:
@@ -212,7 +218,21 @@ def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
 
 
 def _full_state_of(path: str, *, setup: Setup) -> TrainState:
-    """The newest whole state of another run, of which nothing is touched."""
+    """The newest whole state of another run, of which nothing is touched.
+
+    Raises:
+      UserError: it means something else, as its tokenizer or the names of its classes differ; or it
+        ends where this run ends.
+    """
+    for name, content in setup.task.use.files.items():
+        other = os.path.join(origins.run_of(path) or path, name)
+        if os.path.exists(other):
+            with open(other, encoding="utf-8", newline="") as file:
+                if file.read() != content:
+                    raise UserError(
+                        f"init.resume_from={path}: its {name} is not this run's, so its state "
+                        "means something else; init.checkpoint takes its parameters and fits them"
+                    )
     state, _ = restore.read_newest(path, like=setup.state)
     step = int(state.step)
     if step >= setup.total_steps:

@@ -34,8 +34,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
-    """examples: about how many an update sees (sentences, packed into rows), or
-    rows: exactly how many rows it sees.
+    """examples: about how many an update sees (sentences, or windows of long ones, packed into
+    rows), or rows: exactly how many rows it sees, or tokens: at most how many tokens of text.
     accumulate: in how many parts an update is computed, to save memory, or "auto": the fewest that
       fit; changes no number, except that batch normalisation takes the statistics of each part.
     device_memory_gib: what "auto" and --mode=check count on; None: what the device says it has.
@@ -43,6 +43,7 @@ class Batch:
 
     examples: int | None = None
     rows: int | None = None
+    tokens: int | None = None
     accumulate: int | Literal["auto"] = 1
     device_memory_gib: float | None = None
 
@@ -99,7 +100,7 @@ class Checkpointing:
 
     every_steps: int | None = None
     every_minutes: float | None = 10.0
-    keep_latest: int = 1
+    keep_latest: int = 2
     keep_best: int = 1
 
 

@@ -1,8 +1,8 @@
 """Owns what a batch and a data set are: rows by number, whatever is in them; and the data sets that
 hold one example a row."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,18 +96,29 @@ def keep_rows(array: np.ndarray, exists: np.ndarray) -> np.ndarray:
 
 
 def rows_a_batch(
-    *, examples: int | None, rows: int | None, num_examples: int, num_rows: int
+    batch: Mapping[str, Any], *, num_examples: int, num_rows: int, row_length: int | None = None
 ) -> int:
-    """Rows of a global batch, from `batch.rows`, or from `batch.examples`: the rows that hold about
-    that many examples of this data set; at most all of them. The number of devices has no part in
-    it.
+    """Rows of a global batch, as the section `batch` asks for them: `rows`; or the rows that hold
+    about `examples` examples of this data set; or at most `tokens` tokens. There are never more
+    than the data set has, and the number of devices has no part in it.
 
+    Args:
+      num_examples: what `examples` counts; of text, windows, as one sentence may be a whole book.
+      row_length: tokens of a row; None where rows do not hold tokens.
     Raises:
-      UserError: both or neither given, or not positive.
+      UserError: none of the three given, or several, or not positive.
     """
-    given = [number for number in (examples, rows) if number is not None]
-    if len(given) != 1 or given[0] < 1:
-        raise UserError(
-            f"batch.examples={examples} and batch.rows={rows}: give exactly one of them, 1 or more"
-        )
-    return min(num_rows, rows or max(1, round(examples * num_rows / num_examples)))
+    asked = {unit: batch.get(unit) for unit in ("examples", "rows", "tokens")}
+    given = {unit: value for unit, value in asked.items() if value is not None}
+    if len(given) != 1 or min(given.values()) < 1:
+        shown = " and ".join(f"batch.{unit}={value}" for unit, value in asked.items())
+        raise UserError(f"{shown}: give exactly one of them, 1 or more")
+    ((unit, value),) = given.items()
+    if unit == "tokens" and row_length is None:
+        raise UserError(f"batch.tokens={value}: this task has no tokens; give batch.examples")
+    rows = {
+        "rows": lambda: value,
+        "examples": lambda: round(value * num_rows / num_examples),
+        "tokens": lambda: value // row_length,
+    }[unit]()
+    return min(num_rows, max(1, rows))

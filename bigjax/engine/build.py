@@ -77,6 +77,11 @@ def build(config: Config) -> Setup:
     mesh = sharding.make_mesh(run["mesh"])
     task = TASKS[run["task"]].make(config)
     best_score(config, task)  # that there is one
+    if config["eval"]["patience"] is not None and "dev" not in task.data.evals:
+        raise UserError(
+            f"config.eval.patience={config['eval']['patience']}: there is no dev split to be "
+            "patient with; give one, or leave eval.patience out"
+        )
     length = duration(config, "num", section="", task=task)
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")

@@ -6,6 +6,7 @@ FLOPs; loops count as often as they run, which XLA's own analysis does not do.
 """
 
 import math
+import os
 from typing import Any
 
 import jax
@@ -52,12 +53,29 @@ SHARE = 0.92  # of a device's memory; the rest is for the runtime, and for evalu
 
 
 def device_memory(given_gib: float | None) -> int | None:
-    """Bytes of a device: as given, or as the device says; None where neither says anything (a CPU,
-    whose memory all processes of the machine share)."""
+    """Bytes of a device: as given, or as the device says; of a CPU, those of the machine. None
+    where nothing says, and for several devices of one CPU, which stand for other ones."""
     if given_gib is not None:
         return int(given_gib * 2**30)
-    stats = jax.local_devices()[0].memory_stats()
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return _machine_memory() if jax.local_device_count() == 1 else None
+    stats = device.memory_stats()
     return stats.get("bytes_limit") if stats else None
+
+
+def _machine_memory() -> int | None:
+    """Bytes that this machine, or the container on it, has for its processes."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # no such names on this system
+        return None
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            limit = file.read().strip()
+    except OSError:
+        return found
+    return min(found, int(limit)) if limit.isdecimal() else found
 
 
 def peak_memory(compiled: Any) -> int | None:

@@ -75,6 +75,9 @@ OPTIMIZERS = {fn.__name__: fn for fn in (adamw, nadamw, lamb, lion, sgd, adafact
 # config's `schedule` section.
 
 
+DECAY_RULES = ((r".*(bias|scale)", 0.0), (r".*", 1.0))
+
+
 def make_optimizer(
     params: Any,
     *,
@@ -83,7 +86,7 @@ def make_optimizer(
     name: str = "adamw",
     learning_rate: float,  # noqa: ARG001 - the schedule's peak; a key of the same section
     weight_decay: float = 0.0,
-    weight_decay_rules: RuleTuple = ((r".*(bias|scale)", 0.0), (r".*", 1.0)),
+    weight_decay_rules: RuleTuple = DECAY_RULES,
     learning_rate_rules: RuleTuple = ((r".*", 1.0),),
     layer_decay: float = 1.0,
     clip_norm: float | None = 1.0,
@@ -104,7 +107,8 @@ def make_optimizer(
       UserError: rules that do not fit the parameters.
     """
     multipliers = match_rules(params, rules=learning_rate_rules, what="learning rate")
-    decay = match_rules(params, rules=weight_decay_rules, what="weight decay")
+    given = weight_decay_rules != DECAY_RULES
+    decay = match_rules(params, rules=weight_decay_rules, what="weight decay", strict=given)
     top = max(int(jnp.max(depth)) for depth in jax.tree.leaves(depths))
     scales = jax.tree.map(lambda m, d: m * layer_decay ** (top - d), multipliers, depths)
 

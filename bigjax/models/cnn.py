@@ -89,14 +89,15 @@ class BatchNorm(nn.Module):
         x_BHWC = x_BHWC.astype(jnp.float32)
         if self.train:
             weight_B = self.mask_B.astype(jnp.float32).reshape(-1, 1, 1, 1)
-            count = weight_B.sum() * (x_BHWC.shape[1] * x_BHWC.shape[2])
-            count = jnp.maximum(count, 1)
+            num_rows = weight_B.sum()
+            count = jnp.maximum(num_rows * (x_BHWC.shape[1] * x_BHWC.shape[2]), 1)
             mean_C = (x_BHWC * weight_B).sum((0, 1, 2)) / count
             centred = (x_BHWC - _channels(mean_C)) * weight_B
             var_C = jnp.square(centred).sum((0, 1, 2)) / count
             if not self.is_initializing():
-                mean.value = self.momentum * mean.value + (1 - self.momentum) * mean_C
-                var.value = self.momentum * var.value + (1 - self.momentum) * var_C
+                momentum = jnp.where(num_rows > 0, self.momentum, 1.0)  # no rows say nothing
+                mean.value = momentum * mean.value + (1 - momentum) * mean_C
+                var.value = momentum * var.value + (1 - momentum) * var_C
         factor_C = scale_C * jax.lax.rsqrt(var_C + self.epsilon)
         return x_BHWC * _channels(factor_C) + _channels(bias_C - mean_C * factor_C)
 

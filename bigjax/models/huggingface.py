@@ -173,6 +173,18 @@ def stack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]:
     return rest | {"layers": jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}
 
 
+def unstack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]:
+    """What `stack_layers` has stacked, as it was."""
+    import jax
+
+    rest = {name: value for name, value in params.items() if name != "layers"}
+    layers = {
+        f"layer_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], params["layers"])
+        for i in range(num_layers)
+    }
+    return rest | layers
+
+
 def _our_name(name: str, *, names: tuple[tuple[str, str], ...]) -> str | None:
     """`encoder.layer.3.output.dense.weight` as `layer_3/down/kernel`; None for what is not ours."""
     module, _, leaf = name.rpartition(".")

@@ -9,6 +9,7 @@ from bigjax.config.values import Config
 from bigjax.engine import collectives, cost
 from bigjax.engine.build import Setup, build, duration, num_params
 from bigjax.errors import UserError
+from bigjax.processes import distributed
 from bigjax.trees import leaf_names
 
 CPU_PLAN = "a CPU's plan: bfloat16 goes as float32, a reduce-scatter as an all-reduce and a slice"
@@ -18,6 +19,8 @@ def check(config: Config) -> None:
     """Resolves the config, reads the data, derives shapes and shardings, compiles the train step,
     and prints what came of it."""
     setup = build(config)
+    if not distributed.is_first():
+        return
     _table("settings", [(k, f"{v!r}  ({config.origins[k]})") for k, v in config.flat().items()])
     _table("data", setup.task.data.report())
     _table("run", _run_rows(setup))

@@ -2,7 +2,7 @@
 
 from bigjax.checkpoints.starting_points import begin
 from bigjax.config.values import Config
-from bigjax.engine.build import build
+from bigjax.engine.build import Setup, build
 from bigjax.loop.loop import (
     Progress,
     Session,
@@ -40,13 +40,13 @@ def train(
         folder.compare_data(setup.task)
         checkpoints = checkpoints_of(config, workdir)
         if checkpoints.steps() and not allow_config_change:
-            folder.refuse_changes(workdir, config=config, task=setup.task)
+            folder.refuse_changes(workdir, config=config, task=setup.task, fixed=_fixed(setup))
         elif checkpoints.steps():
             folder.refuse_other_data(workdir, task=setup.task)
         start = begin(setup, checkpoints)
         writer, ledger = Writers([]), None
         if distributed.is_first():
-            folder.write_start(workdir, config=config, task=setup.task)
+            folder.write_start(workdir, config=config, task=setup.task, fixed=_fixed(setup))
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
         if not start.restored:
             writer.write_hparams(config.flat())
@@ -58,3 +58,11 @@ def train(
             state, facts = run_loop(session, start)
             checkpoints.wait()
             return finish(session, state, facts)
+
+
+def _fixed(setup: Setup) -> dict[str, int]:
+    """Batch statistics are of a part of an update, so the number of parts shapes them; everything
+    else does not depend on it."""
+    if not setup.state.model_state:
+        return {}
+    return {"parts of an update (batch.accumulate)": setup.num_microbatches}

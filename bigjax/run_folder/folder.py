@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -74,17 +75,25 @@ def disk_errors_told(workdir: str) -> Iterator[None]:
         ) from error
 
 
-def write_start(workdir: str, *, config: Config, task: Task) -> None:
-    """Everything that is known before the first step."""
+def write_start(
+    workdir: str, *, config: Config, task: Task, fixed: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Everything that is known before the first step.
+
+    Args:
+      fixed: what of the machine's choices shapes the numbers of this run, for `refuse_changes`.
+    """
     _write_json(workdir, "config.json", config.record())
-    facts = environment() | {"data_fingerprint": _fingerprints(task)}
+    facts = environment() | {"data_fingerprint": _fingerprints(task), "fixed": dict(fixed)}
     _write_json(workdir, "environment.json", facts)
     _write_json(workdir, "data_report.json", [list(row) for row in task.data.report()])
     for name, content in task.use.files.items():
         _write_text(workdir, name, content)
 
 
-def refuse_changes(workdir: str, *, config: Config, task: Task) -> None:
+def refuse_changes(
+    workdir: str, *, config: Config, task: Task, fixed: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Raises UserError where the run in `workdir` was made with other settings or other data;
     lists what differs, with the old and the new value. Where data comes from is no difference, what
     it holds is."""
@@ -97,6 +106,9 @@ def refuse_changes(workdir: str, *, config: Config, task: Task) -> None:
     changed = [key for key in keys if old.get(key) != new.get(key)]
     differ = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
     differ += [f"the content of {split}" for split in splits]
+    was = _read_json(workdir, "environment.json").get("fixed", {})
+    names = [name for name in fixed if was.get(name, fixed[name]) != fixed[name]]
+    differ += [f"{name}: {was[name]!r} -> {fixed[name]!r}" for name in names]
     if differ:
         lengthened = any(key.startswith(("num_", "schedule.")) for key in changed)
         schedule = " (the learning rate then follows the new schedule)" if lengthened else ""

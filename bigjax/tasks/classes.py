@@ -2,14 +2,14 @@
 the report that show scores by class, confusions and calibration."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.errors import UserError
+from bigjax.errors import UserError, first_of
 from bigjax.scores import class_scores
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Confusion, Mean
@@ -68,6 +68,29 @@ def training_loss(
         total += share
     loss = Mean.of(losses, mask)
     return loss if weights_C is None else loss._replace(count=jnp.sum(total, where=mask))
+
+
+def adopt_head(
+    params: Mapping[str, Any], *, theirs: Sequence[str], ours: Sequence[str], things: str
+) -> tuple[dict[str, Any], list[str]]:
+    """`params` whose "head" has a column for each of `ours`, in their order; without it, and a note
+    that says so, where it was trained for other classes.
+
+    Args:
+      params: its "head" holds kernel (D, C) and bias (C,), columns in the order of `theirs`.
+      things: what the classes are, for the note ("tags").
+    """
+    head = params["head"]
+    if list(theirs) == list(ours):
+        return dict(params), []
+    if sorted(theirs) == sorted(ours):
+        order = np.array([list(theirs).index(name) for name in ours])
+        moved = {name: np.asarray(leaf)[..., order] for name, leaf in head.items()}
+        return {**params, "head": moved}, []
+    differ = [name for name in [*ours, *theirs] if (name in ours) != (name in theirs)]
+    rest = {name: tree for name, tree in params.items() if name != "head"}
+    note = f"its head is of other {things} ({first_of(differ)} differ) and starts at random"
+    return rest, [note]
 
 
 def class_table(

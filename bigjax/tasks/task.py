@@ -34,6 +34,8 @@ class Model(NamedTuple):
     sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
     pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
       What is absent from them keeps its random start.
+    adopt: (params, numpy; the folder of the run of this task that they are of) -> (params as this
+      model has them, notes on what could not be kept as it was), or None where they always fit.
     frozen: () -> variables that the model reads and nothing trains, such as a teacher's, or None.
       `apply` finds them in `variables["frozen"]`. They are neither donated nor saved: a checkpoint
       keeps their hashes.
@@ -48,6 +50,7 @@ class Model(NamedTuple):
     layer_depths: Callable[[Any], Any]
     sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...] = ((".*", ()),)
     pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None = None
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]] | None = None
     frozen: Callable[[], Variables] | None = None
     chunk_rows: int | None = None
 

@@ -7,7 +7,7 @@ Suffixes: B batch rows, H height, W width, C channels, K classes.
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -25,9 +25,15 @@ CHUNK_ROWS = 32  # that a CPU computes at once, and each device of it
 
 
 def make_model(
-    network: nn.Module, *, shape: tuple[int, ...], smoothing: float, weights_K: np.ndarray | None
+    network: nn.Module,
+    *,
+    shape: tuple[int, ...],
+    smoothing: float,
+    weights_K: np.ndarray | None,
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]],
 ) -> Model:
-    """shape: (H, W, C) of an image. smoothing, weights_K: of the training loss."""
+    """shape: (H, W, C) of an image. smoothing, weights_K: of the training loss. adopt: as `Model`
+    has it."""
     return Model(
         init=functools.partial(_init, network, shape=shape),
         apply=functools.partial(_apply, network),
@@ -35,6 +41,7 @@ def make_model(
         eval_sums=_eval_sums,
         layer_depths=_layer_depths,
         sharding_rules=cnn.SHARDING_RULES,
+        adopt=adopt,
         chunk_rows=CHUNK_ROWS,
     )
 

@@ -21,7 +21,7 @@ from bigjax.data.images.image_sources import IMAGE_SOURCES
 from bigjax.errors import UserError
 from bigjax.models import cnn
 from bigjax.scores import class_scores
-from bigjax.tasks.classes import ClassWeights, class_weights
+from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
 from bigjax.tasks.image_classification import scoring
 from bigjax.tasks.image_classification.model import make_model
 from bigjax.tasks.task import Data, Encoded, Model, Scoring, Task, Use
@@ -100,6 +100,9 @@ def _model(
         shape=shape,
         smoothing=config["loss"]["label_smoothing"],
         weights_K=weights_K,
+        adopt=lambda params, folder: adopt_head(
+            params, theirs=_lines(folder, CLASSES_FILE), ours=class_names, things="classes"
+        ),
     )
 
 
@@ -150,12 +153,7 @@ def _train_set(config: Config, images: Images) -> Dataset:
     policy = augment.Augmentation(**config["augment"])
     seed, num_images = config[""]["seed"], len(images.labels)
     order = shuffling.shuffled(num_images, seed=seed)
-    batch_rows = dataset.rows_a_batch(
-        examples=config["batch"]["examples"],
-        rows=config["batch"]["rows"],
-        num_examples=num_images,
-        num_rows=num_images,
-    )
+    batch_rows = dataset.rows_a_batch(config["batch"], num_examples=num_images, num_rows=num_images)
 
     def make_rows(numbers: np.ndarray) -> Batch:
         batch = _augmented(images, order(numbers), keys=augment.keys(numbers, seed=seed), by=policy)

@@ -45,8 +45,9 @@ def make_model(
     smoothing: float,
     weights_T: np.ndarray | None,
     pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None,
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]] | None = None,
 ) -> Model:
-    """smoothing, weights_T: of the training loss. pretrained: as `Model` has it."""
+    """smoothing, weights_T: of the training loss. pretrained, adopt: as `Model` has them."""
     return Model(
         init=functools.partial(_init, tagger),
         apply=functools.partial(_apply, tagger),
@@ -55,6 +56,7 @@ def make_model(
         layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
         sharding_rules=bert.SHARDING_RULES,
         pretrained=pretrained,
+        adopt=adopt,
     )
 
 

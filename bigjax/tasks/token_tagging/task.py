@@ -19,7 +19,7 @@ from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
 from bigjax.scores import class_scores
-from bigjax.tasks.classes import ClassWeights, class_weights
+from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Encoded, Model, Scoring, Task, Use
 from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging.model import Tagger, make_model
@@ -95,6 +95,9 @@ def make(config: Config) -> Task:
         smoothing=config["loss"]["label_smoothing"],
         weights_T=weights_T,
         pretrained=pretrained,
+        adopt=functools.partial(
+            _adopt, tags=tags, scan_layers=config["model"]["scan_layers"], sizes=sizes
+        ),
     )
     return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes)
 
@@ -198,10 +201,10 @@ def _train_set(config: Config, train: Split) -> Dataset:
         train,
         rows=packing.epochs(train.packing, seed=config[""]["seed"]),
         batch_rows=rows_a_batch(
-            examples=config["batch"]["examples"],
-            rows=config["batch"]["rows"],
-            num_examples=len(train.sentences.words),
+            config["batch"],
+            num_examples=len(train.windows.lengths),
             num_rows=train.packing.num_rows,
+            row_length=train.packing.row_length,
         ),
     )
 
@@ -266,6 +269,25 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
         return {"encoder": encoder}, checkpoint
 
     return tokenization.load_tokenizer(folder), sizes, pretrained
+
+
+def _adopt(
+    params: Mapping[str, Any],
+    folder: str,
+    *,
+    tags: Sequence[str],
+    scan_layers: bool,
+    sizes: bert.Sizes,
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
+    theirs = _read_tags(os.path.join(folder, TAGS_FILE))
+    params, notes = adopt_head(params, theirs=theirs, ours=tags, things="tags")
+    encoder = params["encoder"]
+    if scan_layers and "layers" not in encoder:
+        encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
+    elif not scan_layers and "layers" in encoder:
+        encoder = huggingface.unstack_layers(encoder, num_layers=sizes.num_layers)
+    return {**params, "encoder": encoder}, notes
 
 
 def _read_sizes(path: str) -> bert.Sizes:
