@@ -38,7 +38,7 @@ def _run_rows(setup: Setup) -> list[tuple[str, str]]:
     steps = f"{setup.total_steps:,}, {per_epoch:.1f} an epoch, warm-up {warmup or 0:.0f}"
     batch = (
         f"{train.batch_rows} rows, {setup.num_rows} as they lie on the mesh; "
-        f"about {train.num_examples / per_epoch:.1f} examples"
+        f"about {train.num_examples / per_epoch:.3g} examples"
     )
     return [
         ("parameters", f"{num_params(setup.state):,}"),
