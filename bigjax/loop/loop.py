@@ -25,7 +25,8 @@ from bigjax.report import page
 from bigjax.run_folder import folder
 from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
-from bigjax.run_folder.writers import JsonLines, TensorBoard, Terminal, Writers
+from bigjax.run_folder.tensorboard import TensorBoard
+from bigjax.run_folder.writers import JsonLines, Terminal, Writers
 from bigjax.tasks.task import Scores
 
 Progress = Callable[[int], None]
