@@ -141,9 +141,10 @@ def closing(session: Session) -> Iterator[None]:
     else:
         session.checkpoints.close()
     finally:
-        session.writer.close()
-        if session.ledger is not None:
-            session.ledger.close()
+        with contextlib.ExitStack() as files:  # each, also where another cannot write its rest
+            files.callback(session.writer.close)
+            if session.ledger is not None:
+                files.callback(session.ledger.close)
 
 
 def finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float]:
