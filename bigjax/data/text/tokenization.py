@@ -62,7 +62,7 @@ def train_wordpiece(sentences: Iterable[Sequence[str]], *, vocab_size: int) -> t
     vocab = {piece: number for number, piece in enumerate(pieces)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    tokenizer.addspecial_tokens(special)
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
