@@ -17,7 +17,8 @@ import importlib, pkgutil, sys
 import bigjax, bigjax.modes.run
 for module in pkgutil.walk_packages(bigjax.__path__, "bigjax."):
     importlib.import_module(module.name)
-from bigjax.run_folder.writers import TensorBoard, Terminal
+from bigjax.run_folder.tensorboard import TensorBoard
+from bigjax.run_folder.writers import Terminal
 TensorBoard(sys.argv[1], resume_at=0).close()
 Terminal(start=0, total_steps=1).close()
 assert not {"tensorflow", "torch", "transformers"} & set(sys.modules)

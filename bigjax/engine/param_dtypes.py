@@ -36,8 +36,8 @@ def widen(params: Any) -> Any:
     return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
 
-def nearest(params: Any, *, dtypes: Any) -> Any:
-    """Every leaf in its type."""
+def narrow(params: Any, *, dtypes: Any) -> Any:
+    """Every float32 leaf in its type, rounded to the nearest."""
     return jax.tree.map(lambda x, dtype: x.astype(dtype), params, dtypes)
 
 

@@ -5,14 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from bigjax.errors import UserError
 
 Schedule = Callable[[Any], jax.Array]
-
-
-# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
-# are keys of the config's `optim` section.
 
 
 # Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
@@ -20,7 +17,7 @@ Schedule = Callable[[Any], jax.Array]
 
 
 def constant(num_steps: int) -> Schedule:  # noqa: ARG001
-    return lambda step: jnp.ones_like(step, jnp.float32)
+    return optax.constant_schedule(1.0)
 
 
 def linear(num_steps: int, *, floor: float = 0.0) -> Schedule:
@@ -95,11 +92,7 @@ def make_schedule(
         raise UserError(
             f"schedule: warm-up of {warmup_steps} steps is longer than the {total_steps} of the run"
         )
+    warm_up = lambda step: (step + 1) / max(1, warmup_steps)  # noqa: E731
     shape = SCHEDULES[name](max(1, total_steps - warmup_steps), **options)
-
-    def schedule(step: Any) -> jax.Array:
-        warming = (step + 1) / max(1, warmup_steps)
-        after = shape(jnp.maximum(step - warmup_steps, 0))
-        return learning_rate * jnp.where(step < warmup_steps, warming, after)
-
-    return schedule
+    relative = optax.join_schedules([warm_up, shape], [warmup_steps])
+    return lambda step: learning_rate * relative(step)

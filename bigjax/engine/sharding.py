@@ -90,8 +90,8 @@ def put_batch(dataset: Dataset, *, step: int, mesh: Mesh, num_rows: int) -> dict
     """Global batch `step` on the mesh, padded to `num_rows`; each process makes only its rows."""
     rows = rows_of_this_process(mesh, num_rows=num_rows)
     batch = global_batch(dataset, step=step, rows=rows)
-    put = lambda local: _put(local, rows=rows, num_rows=num_rows, to=batch_sharding(mesh))  # noqa: E731
-    return jax.tree.map(put, batch)
+    shapes = {name: (num_rows, *x.shape[1:]) for name, x in batch.items()}
+    return jax.make_array_from_process_local_data(batch_sharding(mesh), batch, shapes)
 
 
 def put_batches(
@@ -101,15 +101,17 @@ def put_batches(
     there are, int32."""
     rows = rows_of_this_process(mesh, num_rows=num_rows)
     made = [global_batch(dataset, step=step, rows=rows) for step in steps]
-    to = batches_sharding(mesh)
 
-    def put(*locals_: np.ndarray) -> jax.Array:
-        local = np.zeros((most, *locals_[0].shape), locals_[0].dtype)
-        local[: len(locals_)] = locals_
-        return _put(local, rows=rows, num_rows=num_rows, to=to)
+    def stack(*parts: np.ndarray) -> np.ndarray:
+        stacked = np.zeros((most, *parts[0].shape), parts[0].dtype)
+        stacked[: len(parts)] = parts
+        return stacked
 
-    num = jax.make_array_from_callback((), replicated(mesh), lambda _: np.int32(len(steps)))
-    return jax.tree.map(put, *made), num
+    batches = jax.tree.map(stack, *made)
+    shapes = {name: (most, num_rows, *x.shape[2:]) for name, x in batches.items()}
+    put = jax.make_array_from_process_local_data
+    num = put(replicated(mesh), np.int32(len(steps)), ())
+    return put(batches_sharding(mesh), batches, shapes), num
 
 
 def on_mesh(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
@@ -127,19 +129,6 @@ def rows_of_this_process(mesh: Mesh, *, num_rows: int) -> np.ndarray:
     """Which rows of a batch the devices of this process hold, in order; need not be neighbours."""
     places = batch_sharding(mesh).addressable_devices_indices_map((num_rows,)).values()
     return np.unique(np.concatenate([np.arange(num_rows)[place[0]] for place in places]))
-
-
-def _put(local: np.ndarray, *, rows: np.ndarray, num_rows: int, to: NamedSharding) -> jax.Array:
-    """The global array of which `local` is what `rows` hold, those of this process; rows are the
-    dimension that `to` splits."""
-    axis = len(to.spec) - 1
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        start, stop = np.searchsorted(rows, index[axis].indices(num_rows)[:2])
-        return local[(slice(None),) * axis + (slice(start, stop),)]
-
-    shape = (*local.shape[:axis], num_rows, *local.shape[axis + 1 :])
-    return jax.make_array_from_callback(shape, to, part)
 
 
 def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:

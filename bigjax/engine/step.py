@@ -46,7 +46,7 @@ def init_state(
     params = variables.pop("params")
     opt_state = optimizer.tx.init(params)
     if optimizer.dtypes is not None:
-        params = param_dtypes.nearest(params, dtypes=optimizer.dtypes)
+        params = param_dtypes.narrow(params, dtypes=optimizer.dtypes)
     # A copy: donated buffers must not be shared between two leaves of the state.
     ema = None if ema_decay is None else jax.tree.map(jnp.copy, param_dtypes.widen(params))
     return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, ema)

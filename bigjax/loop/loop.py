@@ -27,7 +27,8 @@ from bigjax.processes import distributed
 from bigjax.run_folder import folder
 from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
-from bigjax.run_folder.writers import JsonLines, TensorBoard, Terminal, Writers
+from bigjax.run_folder.tensorboard import TensorBoard
+from bigjax.run_folder.writers import JsonLines, Terminal, Writers
 from bigjax.tasks.task import Task
 
 Progress = Callable[[int], None]
@@ -154,9 +155,10 @@ def closing(session: Session) -> Iterator[None]:
     else:
         session.checkpoints.close()
     finally:
-        session.writer.close()
-        if session.ledger is not None:
-            session.ledger.close()
+        with contextlib.ExitStack() as files:  # each, also where another cannot write its rest
+            files.callback(session.writer.close)
+            if session.ledger is not None:
+                files.callback(session.ledger.close)
 
 
 def finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float]:

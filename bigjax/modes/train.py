@@ -48,12 +48,12 @@ def train(
         if distributed.is_first():
             folder.write_start(workdir, config=config, task=setup.task, fixed=_fixed(setup))
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
-        if not start.restored:
-            writer.write_hparams(config.flat())
         session = Session(
             setup, setup.scorer(), workdir, checkpoints, stop, writer, ledger, progress
         )
         with closing(session):
+            if not start.restored:
+                writer.write_hparams(config.flat())
             stop.loop_begins()
             state, facts = run_loop(session, start)
             checkpoints.wait()

@@ -1,4 +1,5 @@
-"""Owns where a run's numbers go: `metrics.jsonl`, TensorBoard event files, the terminal.
+"""Owns where a run's numbers go: `metrics.jsonl`, the terminal, and several writers as one; event
+files belong to `tensorboard.py`.
 
 The writers have the interface of CLU's `metric_writers.MetricWriter`, and any CLU writer can stand
 beside them; CLU's own package is not imported because it imports TensorFlow.
@@ -14,13 +15,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO
 
-import numpy as np
-
 Scalars = Mapping[str, Any]
 
 LOSS = MappingProxyType({"loss": "loss"})
 _RATE = "_per_second"
-_FLUSH_SECONDS = 10.0  # of event files, which waits for the disk
 
 
 class JsonLines:
@@ -45,61 +43,6 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
-
-
-class TensorBoard:
-    """TensorBoard event files through tensorboardX, which needs no TensorFlow."""
-
-    def __init__(self, folder: str, *, resume_at: int):
-        # TensorBoard hides what an interrupted run wrote from purge_step on.
-        self._writer = _import_summary_writer()(folder, purge_step=resume_at + 1)
-        # tensorboardX writes in a thread, which a full disk ends; the run then waits for ever for
-        # room in its queue. So the thread is ended here, and the run itself writes.
-        self._events = self._writer.file_writer.event_writer
-        self._events._worker.stop()
-        self._events.add_event = self._events._ev_writer.write_event
-        self._flushed = time.monotonic()
-
-    def write_scalars(self, step: int, scalars: Scalars) -> None:
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-            self.flush()
-
-    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        for name, value in texts.items():
-            self._writer.add_text(name, value, step)
-
-    def write_histograms(
-        self,
-        step: int,
-        arrays: Mapping[str, Any],
-        num_buckets: Mapping[str, int] | None = None,
-    ) -> None:
-        for name, value in arrays.items():
-            bins = (num_buckets or {}).get(name)
-            options = {} if bins is None else {"max_bins": bins}
-            self._writer.add_histogram(name, np.asarray(value), step, **options)
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        """Arrays uint8 or float in [0, 1], (N, H, W, C)."""
-        for name, value in images.items():
-            self._writer.add_images(name, np.asarray(value), step, dataformats="NHWC")
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        table = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
-        self._writer.add_text("hparams", "| setting | value |\n|---|---|\n" + table, 0)
-
-    def flush(self) -> None:
-        self._writer.flush()
-        self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        try:
-            self._writer.close()
-        finally:
-            # Where it failed, tensorboardX would try again, in vain, at the end of the program.
-            self._events._closed = True
 
 
 class Terminal:
@@ -219,20 +162,6 @@ class Writers:
         for writer in self._writers:
             if hasattr(writer, method):
                 getattr(writer, method)(*args, **kwargs)
-
-
-def _import_summary_writer() -> Any:
-    """tensorboardX imports PyTorch where it is installed, to know a tensor when it is given one: it
-    is told that there is none."""
-    hides_torch = "torch" not in sys.modules
-    if hides_torch:
-        sys.modules["torch"] = None  # type: ignore[assignment] - import then raises ImportError
-    try:
-        from tensorboardX import SummaryWriter
-    finally:
-        if hides_torch:
-            del sys.modules["torch"]
-    return SummaryWriter
 
 
 def go_on_with(path: str, *, step: int) -> tuple[TextIO, list[str]]:

@@ -66,7 +66,7 @@ def test_leaves_have_the_types_of_their_rules():
     rules = (("encoder/.*", "bfloat16"), (".*", "float32"))
     dtypes = param_dtypes.dtypes(params, rules=rules)
     for found in (
-        param_dtypes.nearest(params, dtypes=dtypes),
+        param_dtypes.narrow(params, dtypes=dtypes),
         param_dtypes.at_random(params, dtypes=dtypes, key=jax.random.key(0)),
     ):
         assert found["encoder"]["w"].dtype == jnp.bfloat16

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,6 +41,34 @@ def test_a_schedule_rises_linearly_and_then_equals_its_closed_form(case):
     np.testing.assert_allclose(found[:20], [PEAK * (n + 1) / 20 for n in range(20)], rtol=1e-5)
     after = [PEAK * form(n / 80) for n in range(81)]
     np.testing.assert_allclose(found[20:], after, rtol=1e-5, atol=1e-8)
+
+
+# What a run's learning rates are made of. Optax's linear and cosine schedules, and its warm-up, are
+# these functions in other operations, and so other numbers in the last bits.
+FORMULAS = {
+    "constant": lambda t, floor: jnp.ones_like(t),  # noqa: ARG005
+    "linear": lambda t, floor: floor + (1 - floor) * (1 - jnp.clip(t / 80, 0, 1)),
+    "cosine": lambda t, floor: (
+        floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(t / 80, 0, 1)))
+    ),
+    "rsqrt": lambda t, floor: jax.lax.rsqrt(1 + t / 10_000),  # noqa: ARG005
+}
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_bit_of_a_schedule_is_that_of_its_formula(name, floor):
+    def formula(step):
+        after = FORMULAS[name](jnp.maximum(step - 20, 0).astype(jnp.float32), floor)
+        return 3e-5 * jnp.where(step < 20, (step + 1) / 20, after)
+
+    options = {"floor": floor} if name in ("linear", "cosine") else {}
+    schedule = schedules.make_schedule(
+        name, learning_rate=3e-5, total_steps=100, warmup_steps=20, **options
+    )
+    steps = jnp.arange(110)
+    np.testing.assert_array_equal(schedule(steps), formula(steps))
+    np.testing.assert_array_equal(*(jax.jit(fn)(steps) for fn in (schedule, formula)))
 
 
 def test_without_warm_up_the_first_update_has_the_peak():

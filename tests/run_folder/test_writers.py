@@ -1,6 +1,7 @@
 """What a run writes about itself: read back from the files, resumed, and exchangeable with the
 writers of CLU."""
 
+import html
 import importlib.util
 import inspect
 import io
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 from conftest import module_at
 
-from bigjax.run_folder.writers import JsonLines, TensorBoard, Terminal, Writers
+from bigjax.run_folder.tensorboard import TensorBoard
+from bigjax.run_folder.writers import JsonLines, Terminal, Writers
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,23 @@ def test_texts_histograms_and_settings_are_in_the_event_file(tmp_path):
     assert by_step[6].histo.sum == 3.0
     (settings,) = [value for step, value in values if step == 0]
     assert b"| optim.learning_rate | 3e-05 |" in settings.tensor.string_val[0]
+
+
+def test_a_setting_stands_in_the_table_as_it_is_whatever_is_in_it(tmp_path):
+    settings = {
+        "optim.weight_decay_rules": ((r".*(bias|scale)", 0.0), (".*", 1.0)),
+        "data.train": "C:\\new\\|a_b_c|`*x*`\n<b>&amp;[é](x)~~~",
+        "data.dev": "",
+    }
+    writer = TensorBoard(str(tmp_path), resume_at=0)
+    writer.write_hparams(settings)
+    writer.close()
+    (table,) = [v.tensor.string_val[0] for e in events_of(tmp_path) for v in e.summary.value]
+    rows = table.decode().split("\n")[2:]
+    cells = [re.fullmatch(r"\| ([\w.]+) \| ([\w .&#;-]*) \|", row).groups() for row in rows]
+    assert {name: html.unescape(cell) for name, cell in cells} == {
+        name: str(value) for name, value in settings.items()
+    }
 
 
 def test_images_are_in_the_event_file(tmp_path):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from tiny_runs import (
 )
 
 from bigjax.errors import UserError
+from bigjax.loop import loop
 from bigjax.modes import train
 from bigjax.run_folder import writers
 from bigjax.run_folder.lock import Lock
@@ -246,6 +248,27 @@ def test_a_disk_that_fails_is_one_line_and_the_run_goes_on_when_it_is_mended(
     )
     train_in(workdir)
     assert_same_run(workdir, finished)
+
+
+def test_a_file_that_cannot_write_its_rest_keeps_no_other_open():
+    """Python 3.13 reports each that is left, after the one line that says it."""
+
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    closed = []
+    session = loop.Session(
+        setup=None,
+        workdir="",
+        checkpoints=SimpleNamespace(close=lambda: closed.append("checkpoints")),
+        stop=None,
+        writer=SimpleNamespace(close=full),
+        ledger=SimpleNamespace(close=lambda: closed.append("ledger")),
+        progress=None,
+    )
+    with pytest.raises(OSError, match="No space left"), loop.closing(session):
+        full()
+    assert closed == ["checkpoints", "ledger"]
 
 
 @pytest.fixture

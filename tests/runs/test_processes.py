@@ -197,6 +197,49 @@ def assert_same_run(workdir, other, *, file):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
 
 
+# Devices of two processes on a mesh: rows of one process lie between those of the other, or are
+# also the other's.
+LAYOUTS = """
+import os, sys
+sys.path.insert(0, {root!r})
+import jax, numpy as np
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from jax.sharding import Mesh
+from bigjax.data.dataset import Dataset
+from bigjax.engine import sharding
+
+dataset = Dataset(
+    rows=lambda numbers: {{"x": numbers[:, None] * np.ones(3, np.int32)}},
+    examples=None, batch_rows=12, num_rows=60, num_examples=60, fill=1.0, fingerprint="",
+)
+expected = lambda step: np.array([12 * step + np.arange(12)] * 3).T
+devices = np.array(jax.devices())
+for layout in (devices.reshape(2, 3).T.reshape(6, 1, 1), devices.reshape(3, 1, 2)):
+    mesh = Mesh(layout, sharding.AXES)
+    one = sharding.put_batch(dataset, step=1, mesh=mesh, num_rows=12)["x"]
+    more, num = sharding.put_batches(dataset, steps=range(2, 4), most=3, mesh=mesh, num_rows=12)
+    assert int(num) == 2
+    whole = np.stack([expected(2), expected(3), 0 * expected(0)])
+    for array, values in ((one, expected(1)), (more["x"], whole)):
+        assert array.shape == values.shape
+        for shard in array.addressable_shards:
+            np.testing.assert_array_equal(shard.data, values[shard.index])
+"""
+
+
+def test_each_process_puts_its_rows_where_they_belong_also_where_they_are_no_neighbours():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    command = [sys.executable, "-c", LAYOUTS.format(root=str(ROOT)), address]
+    processes = [
+        subprocess.Popen([*command, str(i)], env=environment, stderr=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+
+
 def test_nothing_but_rounding_depends_on_the_processes_of_a_tagging_run(tmp_path, files, tagging):
     """Nor on the mesh. Runs of four processes of one device are below."""
     flags = [f"--config={files.tagging}", "--config.mesh=data=2,fsdp=2"]
