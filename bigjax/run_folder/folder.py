@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -230,7 +231,7 @@ def _version(package: str) -> str | None:
 
 def _git_commit() -> str | None:
     """The commit of the code that runs, with "+" where files differ from it; None outside git."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(Path(__file__).resolve().parents[2])
 
     def git(*args: str) -> str:
         return subprocess.run(
