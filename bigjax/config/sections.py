@@ -107,10 +107,12 @@ class Checkpointing:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Logging:
     """every_steps: how often training's scalars are written.
-    batches: write `batches.jsonl`: for each step a hash of which examples its batch held."""
+    batches: write `batches.jsonl`: for each step a hash of which examples its batch held.
+    clu: write what the other writers are given with CLU's default writer too, into `clu/`."""
 
     every_steps: int = 10
     batches: bool = False
+    clu: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

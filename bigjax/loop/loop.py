@@ -28,7 +28,7 @@ from bigjax.run_folder import folder
 from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
 from bigjax.run_folder.tensorboard import TensorBoard
-from bigjax.run_folder.writers import JsonLines, Terminal, Writers
+from bigjax.run_folder.writers import JsonLines, Terminal, Writers, clu_writer
 from bigjax.tasks.task import Task
 
 Progress = Callable[[int], None]
@@ -130,8 +130,10 @@ def alone_in(workdir: str) -> Iterator[None]:
 
 def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledger | None]:
     path = lambda name: os.path.join(workdir, name)  # noqa: E731
+    clu = [clu_writer(path("clu"))] if setup.config["log"]["clu"] else []
     writer = Writers(
         [
+            *clu,
             JsonLines(path("metrics.jsonl"), resume_at=step),
             TensorBoard(path("tensorboard"), resume_at=step),
             Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),

@@ -2,7 +2,7 @@
 files belong to `tensorboard.py`.
 
 The writers have the interface of CLU's `metric_writers.MetricWriter`, and any CLU writer can stand
-beside them; CLU's own package is not imported because it imports TensorFlow.
+beside them; CLU itself is imported only where it is asked for, because it imports TensorFlow.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO
+
+from bigjax.errors import UserError
 
 Scalars = Mapping[str, Any]
 
@@ -162,6 +164,24 @@ class Writers:
         for writer in self._writers:
             if hasattr(writer, method):
                 getattr(writer, method)(*args, **kwargs)
+
+
+def clu_writer(folder: str) -> Any:
+    """CLU's default writer: event files in `folder`, written by TensorFlow, and lines of absl's log
+    at level info. A resumed run adds a file; what an interrupted one wrote stays in its own.
+
+    Raises:
+      UserError: CLU, or TensorFlow or TensorBoard, which its writers import, is not installed.
+    """
+    try:
+        import tensorflow
+        from clu import metric_writers
+    except ModuleNotFoundError as error:
+        missing = f"log.clu=True needs the package {error.name!r}"
+        raise UserError(f"{missing}: pip install 'bigjax[clu]'") from error
+    tensorflow.config.set_visible_devices([], "GPU")  # else it takes the memory of all of them
+    # In the thread of the run, where an error stops it at the step that it belongs to.
+    return metric_writers.create_default_writer(folder, asynchronous=False)
 
 
 def go_on_with(path: str, *, step: int) -> tuple[TextIO, list[str]]:

@@ -16,8 +16,12 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import module_at
+from conftest import ROOT, module_at
 
+from bigjax.config import values
+from bigjax.engine import settings
+from bigjax.errors import UserError
+from bigjax.loop.loop import writers_of
 from bigjax.run_folder.tensorboard import TensorBoard
 from bigjax.run_folder.writers import JsonLines, Terminal, Writers
 
@@ -293,3 +297,52 @@ def test_a_writer_of_clu_beside_ours_gets_every_call_and_ours_only_what_they_can
         for parameter, value in expected.arguments.items():
             assert found[parameter] is value, (name, parameter)
     assert lines_of(path) == [{"step": 1, "a": 2.0}]
+
+
+def writers_with(workdir: Path, **overrides: str) -> Writers:
+    """Those of a run of one step."""
+    found = values.load(
+        str(ROOT / "configs" / "cnn_digits.py"), overrides=overrides, schema=settings.schema
+    )
+    task = SimpleNamespace(scoring=SimpleNamespace(declared=()))
+    setup = SimpleNamespace(config=found, total_steps=1, task=task)
+    writers, _ = writers_of(setup, workdir=str(workdir), step=0)
+    return writers
+
+
+def test_the_default_writer_of_clu_stands_beside_ours_where_that_is_asked_for(
+    tmp_path, monkeypatch
+):
+    made, written = [], []
+
+    def create_default_writer(logdir, **options):
+        made.append((logdir, options))
+        return SimpleNamespace(
+            write_scalars=lambda step, scalars: written.append((step, scalars)),
+            close=lambda: written.append("closed"),
+        )
+
+    fake = SimpleNamespace(create_default_writer=create_default_writer)
+    monkeypatch.setitem(sys.modules, "clu", SimpleNamespace(metric_writers=fake))
+    gpus = SimpleNamespace(set_visible_devices=lambda devices, kind: made.append((devices, kind)))
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=gpus))
+    writers_with(tmp_path).close()
+    assert not made
+    writers = writers_with(tmp_path, **{"log.clu": "True"})
+    writers.write_scalars(1, {"train/loss": 2.0})
+    writers.advance(1)  # no method of CLU's
+    writers.close()
+    assert made == [([], "GPU"), (str(tmp_path / "clu"), {"asynchronous": False})]
+    assert written == [(1, {"train/loss": 2.0}), "closed"]
+    assert lines_of(tmp_path / "metrics.jsonl") == [{"step": 1, "train/loss": 2.0}]
+
+
+@pytest.mark.parametrize("absent", ["clu", "tensorflow"])
+def test_a_package_that_the_writer_of_clu_misses_is_one_line_with_the_command(
+    tmp_path, monkeypatch, absent
+):
+    for name in ("clu", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None if name == absent else SimpleNamespace())
+    expected = f"log.clu=True needs the package '{absent}': pip install 'bigjax[clu]'"
+    with pytest.raises(UserError, match=rf"^{re.escape(expected)}$"):
+        writers_with(tmp_path, **{"log.clu": "True"})
