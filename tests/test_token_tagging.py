@@ -4,6 +4,7 @@ the parameters alone. That training works is proven in `test_train.py`."""
 import collections
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,9 +54,13 @@ def splits():
     return news.read(num_train=60, num_dev=25, num_test=5)
 
 
+def shapes_of(task):
+    return nn.meta.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+
+
 @pytest.fixture(scope="module")
 def init(task):
-    return jax.jit(task.init)
+    return jax.jit(lambda key: nn.meta.unbox(task.init(key)))
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +227,7 @@ def test_every_kernel_and_embedding_depends_on_the_seed(init):
 
 
 def test_depths_count_from_the_embeddings_to_the_head(task):
-    params = jax.eval_shape(task.init, jax.random.key(0))["params"]
-    depths = task.layer_depths(params)
+    depths = task.layer_depths(shapes_of(task)["params"])
     assert set(jax.tree.leaves(depths["head"])) == {2}
     assert set(jax.tree.leaves(depths["encoder"]["layer_0"])) == {1}
     assert set(jax.tree.leaves(depths["encoder"]["word"])) == {0}
@@ -259,6 +263,6 @@ def test_pretrained_parameters_have_a_place_in_the_model(tiny_bert, scan_layers)
     )
     params, source = found.pretrained()
     assert source == tiny_bert and set(params) == {"encoder"}
-    expected = jax.eval_shape(found.init, jax.random.key(0))["params"]["encoder"]
+    expected = shapes_of(found)["params"]["encoder"]
     shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
     assert shapes(params["encoder"]) == shapes(expected)

@@ -31,7 +31,8 @@ class Task(NamedTuple):
     """What one task is to the loop. Every function is pure; a batch is a dict of arrays (B, ...)
     in which a row of zeros counts nowhere.
 
-    init: key -> variables, traceable.
+    init: key -> variables, traceable; what mesh axes split stands in the box of
+      `nn.with_partitioning`, as its layer made it.
     pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
       What is absent from them keeps its random start.
     loss: (variables, batch, key) -> (sums, model_state): the training objective `sums["loss"]` and
@@ -40,7 +41,6 @@ class Task(NamedTuple):
     counts: batch -> named sums over the batch, for throughput ("sentences", "tokens").
     score: (split, outputs) -> Scores; outputs are numpy, all rows of the split in order.
     train, evals: the data.
-    sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
     layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
     data_report: () -> rows (name, value), for `--mode=check` and the report's data card.
     score_names: every score of a split, as `predict`'s sums and `score` name them.
@@ -57,7 +57,6 @@ class Task(NamedTuple):
     score: Callable[[str, dict[str, np.ndarray]], Scores]
     train: Dataset
     evals: Mapping[str, Dataset]
-    sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...]
     layer_depths: Callable[[Any], Any]
     data_report: Callable[[], list[tuple[str, str]]]
     score_names: tuple[str, ...]

@@ -83,7 +83,6 @@ def make(config: Config) -> Task:
             for name, images in splits.items()
             if name != "train"
         },
-        sharding_rules=cnn.SHARDING_RULES,
         layer_depths=_layer_depths,
         data_report=lambda: image_scores.data_report(splits),
         score_names=("loss", "accuracy", *image_scores.score_names(class_names)),

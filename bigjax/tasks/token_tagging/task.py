@@ -150,7 +150,6 @@ def make(config: Config) -> Task:
             for name, split in splits.items()
             if name != "train"
         },
-        sharding_rules=bert.SHARDING_RULES,
         layer_depths=functools.partial(_layer_depths, num_layers=sizes.num_layers),
         data_report=lambda: tagging_scores.data_report(splits, tags=tags),
         score_names=("loss", "accuracy", *tagging_scores.score_names(tags)),
