@@ -23,6 +23,7 @@ from tiny_runs import (
     at_call,
     change_setup,
     config_in,
+    one_device_environment,
     run_main,
     train_in,
 )
@@ -360,12 +361,14 @@ def test_a_damaged_cache_of_compiled_programs_is_compiled_anew(tmp_path):
     """As a process leaves it that is killed while it writes there."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     config_in(tmp_path)
-    assert run_main(whole)[0] == 0
+    environment = one_device_environment() | {"XDG_CACHE_HOME": str(tmp_path)}
+    del environment["JAX_COMPILATION_CACHE_DIR"]
+    assert run_main(whole, env=environment)[0] == 0
     programs = list((tmp_path / "bigjax" / "compiled").rglob("*-cache"))
     assert programs
     for path in programs:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert run_main(workdir)[0] == 0
+    assert run_main(workdir, env=environment)[0] == 0
     assert_same_run(workdir, whole)
 
 
