@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bigjax.data.text import tfds_text as reader
-from bigjax.data.text.conll import to_iob2
+from bigjax.data.text.tags import to_iob2
 from bigjax.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")

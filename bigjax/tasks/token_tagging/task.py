@@ -23,6 +23,7 @@ from bigjax.data import pipeline
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.text import packing, tokenization, windowing
 from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, ops, origins
@@ -105,7 +106,7 @@ def make(config: Config) -> Task:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
     splits = SOURCES[config["data"]["source"]](**config["data"])
-    tags = tagging_scores.tag_names(list(splits.values()))
+    tags = tag_names(list(splits.values()))
     row_length = config["text"]["row_length"]
     tokenizer, sizes, pretrained = _start(config, splits["train"])
     if row_length > sizes.max_positions - sizes.position_offset:
