@@ -1,32 +1,19 @@
-"""Owns the reading of CoNLL column files: lines to sentences, tagging schemes to IOB2.
+"""Owns the reading of CoNLL column files: lines to sentences with tags in IOB2.
 
 Made for the user's own files, so whatever is malformed is an error that names file and line, and
-nothing is skipped or mended in silence. What becomes of the sentences belongs to `text.py`; the
-scores of tags belong to `metrics.py`.
+nothing is skipped or repaired in silence. Tagging schemes belong to `tags.py`, what becomes of the
+sentences to `windowing.py`.
 """
 
-import functools
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bigjax.data.text.sentences import Sentences
-from bigjax.errors import UserError, nearest
-
-# The letters that each scheme puts before "-TYPE", and what a letter means in BIOES.
-_LETTERS = {
-    "iob2": "BI",
-    "iob1": "BI",
-    "bioes": "BIES",
-    "bilou": "BILU",
-    "bmewo": "BMEW",
-    "bmes": "BMES",
-}
-_ROLES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
-_MARKED = re.compile(f"([{''.join(_ROLES)}])(?:-(.+))?")
+from bigjax.data.text.tags import faults, known_scheme, recognise, to_iob2
+from bigjax.errors import UserError
 
 
 class _Columns(NamedTuple):
@@ -70,7 +57,7 @@ def read(
     UserError: no such file or no sentence in it, bytes that are not UTF-8, too few or too many
     columns, an empty word or tag, tags that fit no scheme or not the given one.
     """
-    scheme = _known_scheme(scheme, valid=("auto", "none", *_LETTERS))
+    scheme = known_scheme(scheme, besides=["auto", "none"])
     if token_column == tag_column:
         raise UserError(f"token_column and tag_column are both {tag_column}; expected two columns")
     if separator == "":
@@ -82,27 +69,6 @@ def read(
         raise UserError(f"{path}: no sentence in its {len(lines)} lines; expected one word a line")
     tags = _all_to_iob2(columns, scheme=scheme, path=path)
     return Sentences(words=columns.words, tags=tags, where=str(path))
-
-
-def to_iob2(tags: Sequence[str], *, scheme: str) -> list[str]:
-    """The tags of one sentence in IOB2; those of scheme "none" as they are.
-
-    "iob1" is read as conlleval does: I- begins an entity where none of its type goes on, B- always
-    does. The other schemes are strict: UserError at the first tag that cannot stand where it does.
-    """
-    scheme = _known_scheme(scheme, valid=("none", *_LETTERS))
-    if scheme == "none":
-        return list(tags)
-    fault = _first_fault([tags], scheme=scheme)
-    if fault is not None:
-        raise UserError(f"tag {fault.index + 1} of {len(tags)}: {fault.message}")
-    return _convert(tags, scheme=scheme)
-
-
-def _known_scheme(scheme: str, *, valid: Iterable[str]) -> str:
-    if scheme.lower() not in valid:
-        raise UserError(f"no tagging scheme {scheme!r}; {nearest(scheme.lower(), valid)}")
-    return scheme.lower()
 
 
 # --- lines and columns ---
@@ -192,117 +158,11 @@ def _expected_width(found: int, *, first: int, token: int, tag: int) -> str | No
     return None
 
 
-# --- tagging schemes ---
-
-
-class _Fault(NamedTuple):
-    sentence: int
-    index: int  # of the tag in the sentence
-    message: str
-
-
 def _all_to_iob2(columns: _Columns, *, scheme: str, path: str | os.PathLike) -> list[list[str]]:
-    found = _recognise(columns.tags) if scheme == "auto" else scheme
+    found = recognise(columns.tags) if scheme == "auto" else scheme
     if found == "none":
         return columns.tags
-    fault = _first_fault(columns.tags, scheme=found) if found else _first_misfit(columns.tags)
-    if fault is not None:
+    for fault in faults(columns.tags, scheme=found):
         number = columns.first_lines[fault.sentence] + fault.index
         raise UserError(f"{path}:{number}: {fault.message}")
-    return [_convert(tags, scheme=found) for tags in columns.tags]
-
-
-def _recognise(sentences: Sequence[Sequence[str]]) -> str | None:
-    """The scheme of a whole file: the first that it is valid in, else the first that has all its
-    prefixes, or None where no scheme has them all."""
-    pairs = set().union(*map(_pairs, sentences))  # few, and all that validity depends on
-    tags = {tag for _, tag in pairs}
-    if not any(tag.startswith(("B-", "I-")) for tag in tags):
-        unmarked = any(tag != "O" and not _MARKED.fullmatch(tag) for tag in tags)
-        if unmarked or not any("-" in tag or tag in ("B", "I") for tag in tags):
-            return "none"
-    # In IOB1 a B- stands only where an I- would go on with the entity before it.
-    parting = all(
-        _step(before, "I" + tag[1:], scheme="iob2") for before, tag in pairs if tag[0] == "B"
-    )
-    possible = [scheme for scheme in _LETTERS if all(_parse(tag, scheme)[0] for tag in tags)]
-    valid = (
-        scheme
-        for scheme in possible
-        if all(_step(*pair, scheme=scheme) for pair in pairs) and (scheme != "iob1" or parting)
-    )
-    return next(valid, possible[0] if possible else None)
-
-
-def _first_misfit(sentences: Sequence[Sequence[str]]) -> _Fault:
-    """The first tag that no scheme has together with the tags before it; there must be one."""
-    possible = list(_LETTERS)
-    for sentence, tags in enumerate(sentences):
-        for index, tag in enumerate(tags):
-            possible = [scheme for scheme in possible if _parse(tag, scheme)[0]]
-            if not possible:
-                known = ", ".join(
-                    f"{name.upper()} ({letters})" for name, letters in _LETTERS.items()
-                )
-                message = f"tag {tag!r} is in no scheme that has the tags before it; expected one"
-                hint = "or give scheme='none' for plain tags"
-                return _Fault(sentence, index, f"{message} of {known}, {hint}")
-    raise AssertionError("every tag fits")
-
-
-def _first_fault(sentences: Sequence[Sequence[str]], *, scheme: str) -> _Fault | None:
-    """The first tag that `scheme` does not have, or not where it stands."""
-    for sentence, tags in enumerate(sentences):
-        for index, (before, tag) in enumerate(_pairs(tags)):
-            if not _step(before, tag, scheme=scheme):
-                message = _explain(before, tag, scheme=scheme, is_end=index == len(tags))
-                return _Fault(sentence, min(index, len(tags) - 1), message)
-    return None
-
-
-def _explain(before: str, tag: str, *, scheme: str, is_end: bool) -> str:
-    if _parse(tag, scheme)[0] is None:
-        expected = " or ".join(f"{letter}-TYPE" for letter in _LETTERS[scheme])
-        return f"tag {tag!r} is not in {scheme.upper()}; expected O or {expected}"
-    if is_end:
-        return f"tag {before!r} cannot end a sentence in {scheme.upper()}"
-    hint = "; scheme='iob1' would begin an entity with it" if scheme == "iob2" else ""
-    return f"tag {tag!r} cannot come after {before!r} in {scheme.upper()}{hint}"
-
-
-def _pairs(tags: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Each tag with the one before it; the sentence stands between two "O"."""
-    return itertools.pairwise(("O", *tags, "O"))
-
-
-def _convert(tags: Sequence[str], *, scheme: str) -> list[str]:
-    return [_step(before, tag, scheme=scheme) for before, tag in itertools.pairwise(("O", *tags))]
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _step(before: str, tag: str, *, scheme: str) -> str | None:
-    """`tag` in IOB2, or None where `scheme` does not have it, or not right after `before`."""
-    (before_role, before_kind), (role, kind) = _parse(before, scheme), _parse(tag, scheme)
-    if role is None or before_role is None:
-        return None
-    is_open = before_role in ("B", "I")
-    goes_on = is_open and before_kind == kind
-    if scheme == "iob1":
-        allowed, begins = True, role == "B" or not goes_on
-    elif scheme == "iob2":
-        allowed, begins = role != "I" or goes_on, role == "B"
-    else:
-        allowed, begins = goes_on if role in ("I", "E") else not is_open, role in ("B", "S")
-    if not allowed:
-        return None
-    return tag if role == "O" else ("B" if begins else "I") + tag[1:]
-
-
-def _parse(tag: str, scheme: str) -> tuple[str | None, str | None]:
-    """Role ("O" or one of BIES) and type of a tag; the role is None where the scheme lacks it."""
-    if tag == "O":
-        return "O", None
-    match = _MARKED.fullmatch(tag)
-    if match is None or match[1] not in _LETTERS[scheme]:
-        return None, None
-    return _ROLES[match[1]], match[2]
+    return [to_iob2(tags, scheme=found) for tags in columns.tags]

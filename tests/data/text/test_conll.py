@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bigjax.data.text import conll
+from bigjax.data.text.tags import to_iob2
 from bigjax.errors import UserError
 
 WNUT17 = ROOT.parent / "shared" / "data" / "wnut17"
@@ -121,16 +122,16 @@ def test_to_iob2_of_well_formed_tags_keeps_the_entities(data, num_words, scheme)
     tags = encode(entities, num_words=num_words, scheme=scheme)
     expected = encode(entities, num_words=num_words, scheme="IOB2")
     before = list(tags)
-    assert conll.to_iob2(tags, scheme=scheme) == expected
+    assert to_iob2(tags, scheme=scheme) == expected
     assert tags == before
 
 
 def test_to_iob2_reads_iob1_as_conlleval_does_and_leaves_plain_tags():
     tags = ["I-A", "I-B", "B-B", "I-A", "O", "B-A", "I-A"]
     expected = ["B-A", "B-B", "B-B", "B-A", "O", "B-A", "I-A"]
-    assert conll.to_iob2(tags, scheme="IOB1") == expected
-    assert conll.to_iob2(("NN", "B-A"), scheme="none") == ["NN", "B-A"]
-    assert conll.to_iob2([], scheme="BIOES") == []
+    assert to_iob2(tags, scheme="IOB1") == expected
+    assert to_iob2(("NN", "B-A"), scheme="none") == ["NN", "B-A"]
+    assert to_iob2([], scheme="BIOES") == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_to_iob2_reads_iob1_as_conlleval_does_and_leaves_plain_tags():
 )
 def test_to_iob2_names_the_first_tag_that_breaks_the_scheme(tags, scheme, message):
     with pytest.raises(UserError) as caught:
-        conll.to_iob2(tags.split(), scheme=scheme)
+        to_iob2(tags.split(), scheme=scheme)
     assert message in str(caught.value)
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from bigjax.data.text import tfds_text as reader
-from bigjax.data.text.conll import to_iob2
+from bigjax.data.text.tags import to_iob2
 from bigjax.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'bigjax[tfds]'")
