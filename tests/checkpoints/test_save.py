@@ -264,7 +264,7 @@ def test_a_disk_too_small_for_one_more_is_told_before_anything_is_written(small_
             os.write(file.fileno(), bytes(4096))
     expected = (
         r"^no space left on device \(0 MB free, 0 needed\): the checkpoint of step 2 was not saved "
-        "in .*; that of step 1 is intact; mend that and start again to go on$"
+        "in .*; that of step 1 is intact; fix that and run the same command again to resume$"
     )
     with pytest.raises(UserError, match=expected):
         save_all(small_disk, {2: None})
@@ -413,7 +413,7 @@ def test_of_200_flipped_bytes_none_goes_undetected(two_saved, tmp_path):
 
 
 def test_where_every_checkpoint_is_damaged_the_run_stops_each_time(two_saved, tmp_path):
-    """None is put aside: the next start would find none, and begin anew unasked."""
+    """None is put aside: the next start would find none, and start over unasked."""
     workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
     truncate(workdir / "checkpoints" / "1" / "state" / "_METADATA")
     shutil.rmtree(workdir / "checkpoints" / "2" / "state")
@@ -445,7 +445,7 @@ def test_an_old_layout_is_refused_in_words_and_left_alone(tmp_path):
         manager.save(1, args=ocp.args.Composite(state=ocp.args.StandardSave(make_state(1))))
     checkpoints = open_in(tmp_path)
     expected = (
-        "checkpoints/1: an old checkpoint, .* which cannot be verified; go on with the version"
+        "checkpoints/1: an old checkpoint, .* which cannot be verified; resume with the version"
     )
     with pytest.raises(UserError, match=expected) as error:
         checkpoints.restore_newest(like=like(make_state(1)))
