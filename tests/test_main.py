@@ -170,7 +170,7 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch, tmp_path):
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("bigjax.modes.run.run", Mock(side_effect=KeyboardInterrupt))
     assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}"]) == 130
-    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+    assert "the same command resumes from the last checkpoint" in capsys.readouterr().err
 
 
 def test_help_fits_on_one_screen_and_names_the_exit_codes(capsys, monkeypatch):

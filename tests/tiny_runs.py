@@ -66,7 +66,7 @@ def load(file: Path, overrides=()) -> configs.Config:
 
 
 def train_in(workdir: Path, overrides=()) -> dict[str, float]:
-    """Trains, or goes on, in this process and on one device."""
+    """Trains, or resumes, in this process and on one device."""
     file = config_in(workdir.parent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)

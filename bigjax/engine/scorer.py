@@ -1,4 +1,4 @@
-"""Owns what scoring a split needs, of a training that goes on or of a finished run."""
+"""Owns what scoring a split needs, of a training in progress or of a finished run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

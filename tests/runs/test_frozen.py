@@ -67,7 +67,7 @@ def circles():
 
 @pytest.fixture
 def train_beside(circles, tmp_path, monkeypatch):
-    """Trains, or goes on, beside a teacher; the scores and the run's folder."""
+    """Trains, or resumes, beside a teacher; the scores and the run's folder."""
     file = tmp_path / "taught.py"
     file.write_text(CONFIG, encoding="utf-8")
     monkeypatch.setattr(sharding, "make_mesh", one_device)

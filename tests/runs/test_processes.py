@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 import warm
+from conftest import ROOT
 from jax.sharding import Mesh
 
 from bigjax.checkpoints.save import Checkpoints
