@@ -91,7 +91,7 @@ def test_the_runs_own_checkpoint_comes_before_all_else(built, runs, tmp_path, ca
     workdir = Path(shutil.copytree(runs["own"], tmp_path / "own"))
     found = begin(built, workdir, resume_from=runs["other"], checkpoint=runs["given"])
     assert found.restored and int(found.state.step) == 3
-    assert found.facts == {"best_step": 3}
+    assert found.facts == {"best_step": 3} and found.source is None
     assert_filled(found.state, 3)
     assert capsys.readouterr().out.startswith(f"resuming at step 3 of {NUM_STEPS}; ")
 
@@ -100,6 +100,7 @@ def test_another_runs_state_comes_before_given_parameters(built, runs, tmp_path,
     found = begin(built, tmp_path, resume_from=runs["other"], checkpoint=runs["given"])
     assert not found.restored and int(found.state.step) == 5
     assert found.facts == starting_points.NO_FACTS  # what was best there is not best here
+    assert found.source == f"the state of {runs['other']}"
     assert_filled(found.state, 5)
     said = capsys.readouterr().out
     assert said.startswith(f"starting from the state of {runs['other']}, at step 5; ")
@@ -108,6 +109,7 @@ def test_another_runs_state_comes_before_given_parameters(built, runs, tmp_path,
 def test_given_parameters_come_before_random_ones(built, fresh, runs, tmp_path, capsys):
     found = begin(built, tmp_path, checkpoint=runs["given"])
     assert not found.restored and int(found.state.step) == 0
+    assert found.source == f"{runs['given']} (step 7)"
     assert_filled(found.state, 7)
     for x, y in zip(*(jax.tree.leaves(s.opt_state) for s in (found.state, fresh)), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -119,7 +121,7 @@ def test_given_parameters_come_before_random_ones(built, fresh, runs, tmp_path, 
 
 def test_without_any_parameters_are_random_and_those_of_the_seed(built, fresh, tmp_path, capsys):
     found = begin(built, tmp_path)
-    assert not found.restored and int(found.state.step) == 0
+    assert not found.restored and int(found.state.step) == 0 and found.source == "random"
     for x, y in zip(jax.tree.leaves(found.state), jax.tree.leaves(fresh), strict=True):
         np.testing.assert_array_equal(x, y)
     assert capsys.readouterr().out.startswith("starting from random parameters; ")
@@ -210,6 +212,13 @@ def test_what_matched_is_taken_and_what_is_missing_or_dropped_is_said():
         "init.checkpoint=there: 1 of 3 arrays matched; 2 missing, which start at random "
         "(params/head, params/new); 2 dropped (params/extra (4,), params/head (3, 5))"
     )
+
+
+def test_what_else_is_to_be_said_ends_the_line():
+    _, report = starting_points.match(
+        arrays(body=(2,)), wanted=shapes(body=(2,)), source="there", note="its head is not taken"
+    )
+    assert report == "init.checkpoint=there: 1 of 1 arrays matched; its head is not taken"
 
 
 def test_a_long_list_is_cut_to_its_first_three():

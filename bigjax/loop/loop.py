@@ -48,7 +48,7 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     take batch `step` (or several), update and log. `state.step` is the number of the next batch."""
     setup, workdir, checkpoints, stop, writer, ledger, progress = session
     config, task = setup.config, setup.task
-    (state, facts, restored), total = start, setup.total_steps
+    (state, facts, restored, _), total = start, setup.total_steps
     every, first = cadence_of(setup), int(state.step)
     at_once = spans(every, first=first, total=total, most=config[""]["steps_per_dispatch"])
     batches = Prefetch(lambda steps: (steps, setup.put(steps)), at_once)

@@ -26,7 +26,7 @@ def score_run(
         setup = build(config)
         folder.compare_data(setup.task)
         folder.check_files(workdir, task=setup.task)
-        state, facts, _ = begin(setup, checkpoints)
+        state, facts, *_ = begin(setup, checkpoints)
         shown = [Terminal(start=int(state.step), total_steps=setup.total_steps)]
         writer = Writers(shown if distributed.is_first() else [])
         session = Session(setup, workdir, checkpoints, stop, writer, None, progress)

@@ -46,7 +46,7 @@ def train(
         start = begin(setup, checkpoints)
         writer, ledger = Writers([]), None
         if distributed.is_first():
-            folder.write_start(workdir, config=config, task=setup.task)
+            folder.write_start(workdir, config=config, task=setup.task, source=start.source)
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
         if not start.restored:
             writer.write_hparams(config.flat())

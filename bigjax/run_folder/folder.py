@@ -73,10 +73,19 @@ def disk_errors_told(workdir: str) -> Iterator[None]:
         ) from error
 
 
-def write_start(workdir: str, *, config: Config, task: Task) -> None:
-    """Everything that is known before the first step."""
+def write_start(workdir: str, *, config: Config, task: Task, source: str | None) -> None:
+    """Everything that is known before the first step.
+
+    Args:
+      source: where the parameters come from; None where a run is resumed, which keeps what it was.
+    """
     _write_json(workdir, "config.json", config.record())
-    facts = environment() | {"data_fingerprint": _fingerprints(task)}
+    if source is None:
+        source = _read_json(workdir, "environment.json").get("init_checkpoint")
+    facts = environment() | {
+        "init_checkpoint": source,
+        "data_fingerprint": _fingerprints(task),
+    }
     _write_json(workdir, "environment.json", facts)
     for name, content in task.files.items():
         _write_text(workdir, name, content)

@@ -27,13 +27,21 @@ class Scores(NamedTuple):
     sections: list[dict[str, Any]]
 
 
+class Pretrained(NamedTuple):
+    """params: numpy; what is absent from them keeps its random start. source: where they come from.
+    note: what else is to be said of them, "" for nothing."""
+
+    params: Mapping[str, Any]
+    source: str
+    note: str = ""
+
+
 class Task(NamedTuple):
     """What one task is to the loop. Every function is pure; a batch is a dict of arrays (B, ...)
     in which a row of zeros counts nowhere.
 
     init: key -> variables, traceable.
-    pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
-      What is absent from them keeps its random start.
+    pretrained: where parameters come from, or None to start at random.
     loss: (variables, batch, key) -> (sums, model_state): the training objective `sums["loss"]` and
       any other means, and the new values of the collections other than params.
     predict: (variables, batch) -> (sums, outputs): outputs are arrays (B, ...) for `score`.
@@ -50,7 +58,7 @@ class Task(NamedTuple):
 
     name: str
     init: Callable[[jax.Array], Variables]
-    pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None
+    pretrained: Callable[[], Pretrained] | None
     loss: Callable[..., tuple[dict[str, Mean], Mapping[str, Any]]]
     predict: Callable[..., tuple[dict[str, Mean], dict[str, jax.Array]]]
     counts: Callable[..., dict[str, jax.Array]]

@@ -28,7 +28,7 @@ from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, ops, origins
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Mean
-from bigjax.tasks.task import Task
+from bigjax.tasks.task import Pretrained, Task
 from bigjax.tasks.token_tagging import tagging_scores
 
 ENCODER_FILE = "encoder.json"  # in the run folder, the sizes of the encoder
@@ -107,7 +107,7 @@ def make(config: Config) -> Task:
     splits = SOURCES[config["data"]["source"]](**config["data"])
     tags = tagging_scores.tag_names(list(splits.values()))
     row_length = config["text"]["row_length"]
-    tokenizer, sizes, pretrained = _start(config, splits["train"])
+    tokenizer, sizes, pretrained = _start(config, splits["train"], tags=tags)
     if row_length > sizes.max_positions - sizes.position_offset:
         raise UserError(
             f"text.row_length={row_length} is more than the "
@@ -190,7 +190,9 @@ def _dataset(split: tagging_scores.Split, *, rows: Callable[..., Any], batch_row
     )
 
 
-def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[[], Any] | None]:
+def _start(
+    config: Config, train: Sentences, *, tags: Sequence[str]
+) -> tuple[Any, bert.Sizes, Callable[[], Pretrained] | None]:
     """Tokenizer, sizes, and where the parameters come from: a folder, or nowhere."""
     checkpoint = config["init"]["checkpoint"]
     if checkpoint is None:
@@ -209,14 +211,15 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
     run = origins.run_of(checkpoint)
     if run is not None:  # its parameters are read by `start.py`, as those of any task
         return tokenization.load_tokenizer(run), _read_sizes(os.path.join(run, ENCODER_FILE)), None
-    folder = origins.find_folder(checkpoint)
+    folder, source = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
 
-    def pretrained() -> tuple[dict[str, Any], str]:
+    def pretrained() -> Pretrained:
         encoder = huggingface.read_params(folder, sizes=sizes)
         if config["model"]["scan_layers"]:
             encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
-        return {"encoder": encoder}, checkpoint
+        head, note = huggingface.head_for(huggingface.read_head(folder), labels=tags)
+        return Pretrained({"encoder": encoder} | ({"head": head} if head else {}), source, note)
 
     return tokenization.load_tokenizer(folder), sizes, pretrained
 
@@ -225,8 +228,13 @@ def _files(tokenizer: Any, *, tags: Sequence[str], sizes: bert.Sizes) -> dict[st
     return {
         "tokenizer.json": tokenizer.to_str(pretty=True),
         "tags.txt": "\n".join(tags) + "\n",
-        ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+        ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
     }
+
+
+def _size_record(sizes: bert.Sizes) -> dict[str, Any]:
+    """Without what is None: the file of a run from before there was such a size is the same."""
+    return {name: x for name, x in dataclasses.asdict(sizes).items() if x is not None}
 
 
 def _read_sizes(path: str) -> bert.Sizes:
