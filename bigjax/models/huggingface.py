@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -276,7 +277,7 @@ def _shapes(sizes: bert.Sizes) -> dict[str, tuple[int, ...]]:
     init = lambda: one.init(  # noqa: E731
         jax.random.key(0), zeros, segments_BL=zeros, positions_BL=zeros
     )
-    params = jax.eval_shape(init)["params"]
+    params = nn.meta.unbox(jax.eval_shape(init))["params"]
     shapes = {name: x.shape for name, x in zip(leaf_names(params), jax.tree.leaves(params))}
     first = {name: shape for name, shape in shapes.items() if name.startswith("layer_0/")}
     for i in range(1, sizes.num_layers):
