@@ -199,7 +199,7 @@ def _bigjax_worker(flags: argparse.Namespace) -> None:
 def _model_dir() -> str:
     from bigjax.models.origins import find_folder
 
-    return find_folder("minilm")
+    return find_folder("minilm").folder
 
 
 def _flags() -> argparse.Namespace:

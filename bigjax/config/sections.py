@@ -64,7 +64,7 @@ class Warmup:
 class Init:
     """checkpoint: where the parameters start: the folder of another run (what has the name and
     shape of a parameter here takes its place), "minilm" (the installed package of weights), a
-    Hugging Face folder, a name on the hub, or None for random ones.
+    Hugging Face folder, a name on the hub ("NAME" or "NAME@REVISION"), or None for random ones.
     resume_from: the folder of a run whose full state (parameters, optimizer, step) this run starts
     from. Either counts only until the run has a checkpoint of its own.
     """

@@ -62,7 +62,7 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     setup, scorer, workdir, checkpoints, stop, writer, ledger, progress = session
     config, best = setup.config, best_score(setup.config, setup.task)
     has_dev = "dev" in setup.task.data.evals
-    (state, facts, restored), total = start, setup.total_steps
+    (state, facts, restored, _), total = start, setup.total_steps
     every, first = cadence_of(setup), int(state.step)
     at_once = spans(every, first=first, total=total, most=config[""]["steps_per_dispatch"])
     batches = Prefetch(lambda steps: (steps, setup.put(steps)), at_once)

@@ -44,6 +44,8 @@ class Sizes:
     num_token_types: int = 2  # 0: the model has no token type embedding (DistilBERT).
     activation: str = "gelu"
     norm_eps: float = 1e-12
+    # None: as hidden_size. Where it is another, a projection follows the embeddings (ELECTRA).
+    embedding_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,13 +83,16 @@ class Encoder(nn.Module):
           dropout: the random bits of this call; `ops.NO_DROPOUT` to evaluate.
         """
         sizes, compute = self.sizes, self.compute
-        embed = functools.partial(ops.Embed, features=sizes.hidden_size, init_std=0.02)
+        width = sizes.embedding_size or sizes.hidden_size
+        embed = functools.partial(ops.Embed, features=width, init_std=0.02)
         x_BLD = embed(sizes.vocab_size, name="word")(tokens_BL)
         x_BLD += embed(sizes.max_positions, name="position")(positions_BL + sizes.position_offset)
         if sizes.num_token_types:
             x_BLD += embed(sizes.num_token_types, name="token_type")(jnp.zeros_like(tokens_BL))
         x_BLD = _norm(sizes, name="norm")(x_BLD)
         x_BLD = dropout.at(0)(x_BLD, rate=compute.dropout)
+        if width != sizes.hidden_size:
+            x_BLD = ops.Dense(sizes.hidden_size, dtype=compute.dtype, name="project")(x_BLD)
 
         same_BLL = (segments_BL[:, :, None] == segments_BL[:, None, :]) & (
             segments_BL[:, None, :] > 0

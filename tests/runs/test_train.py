@@ -24,6 +24,7 @@ from bigjax.loop.evaluate import evaluate
 from bigjax.loop.nonfinite import NonFiniteError
 from bigjax.models import huggingface
 from bigjax.modes import run, train
+from bigjax.run_folder import folder as run_folder
 
 TOLERANCE = 1e-5
 NUM_STEPS = 24
@@ -538,6 +539,17 @@ def test_what_is_scored_is_the_average(tagged):
             between=lambda: None,
         ).scalars["loss"]
     assert tagged.scores["dev/loss"] == losses["average"] != losses["last"]
+
+
+def test_where_the_parameters_came_from_is_kept_when_a_run_is_resumed(tagged, tiny_bert, tmp_path):
+    kept = lambda folder: json.loads((folder / "environment.json").read_text())  # noqa: E731
+    assert kept(tagged.workdir)["init_checkpoint"] == tiny_bert
+    workdir = copy_of(tagged.workdir, tmp_path)
+    given = {"config": tagged.setup.config, "task": tagged.setup.task}
+    run_folder.write_start(str(workdir), **given, source=None)
+    assert kept(workdir)["init_checkpoint"] == tiny_bert
+    run_folder.write_start(str(workdir), **given, source="some/model@aaaa")
+    assert kept(workdir)["init_checkpoint"] == "some/model@aaaa"
 
 
 @pytest.mark.usefixtures("on_one_device")

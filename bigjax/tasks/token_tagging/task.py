@@ -21,7 +21,7 @@ from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
 from bigjax.scores import class_scores
 from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
-from bigjax.tasks.task import Data, Dataset, Encoded, Model, Scoring, Task, Use
+from bigjax.tasks.task import Data, Dataset, Encoded, Model, Pretrained, Scoring, Task, Use
 from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging.model import Tagger, make_model
 from bigjax.tasks.token_tagging.rows import Split
@@ -86,7 +86,7 @@ def make(config: Config) -> Task:
     """
     sentences = SOURCES[config["data"]["source"]](**config["data"])
     tags = tag_names(list(sentences.values()))
-    tokenizer, sizes, pretrained = _start(config, sentences["train"])
+    tokenizer, sizes, pretrained = _start(config, sentences["train"], tags=tags)
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     weights_T = class_weights(
         config["loss"]["class_weights"], labels=splits["train"].labels, class_names=tags
@@ -184,7 +184,7 @@ def _task(
             files={
                 "tokenizer.json": tokenizer.to_str(pretty=True),
                 TAGS_FILE: "\n".join(tags) + "\n",
-                ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+                ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
             },
             encode=functools.partial(
                 _encode,
@@ -240,7 +240,9 @@ def _encode(
     )
 
 
-def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[[], Any] | None]:
+def _start(
+    config: Config, train: Sentences, *, tags: Sequence[str]
+) -> tuple[Any, bert.Sizes, Callable[[], Pretrained] | None]:
     """Tokenizer, sizes, and where the parameters come from: a folder, or nowhere."""
     checkpoint = config["init"]["checkpoint"]
     if checkpoint is None:
@@ -260,14 +262,18 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
     if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
         sizes = _read_sizes(os.path.join(run, ENCODER_FILE))
         return tokenization.load_tokenizer(run), sizes, None
-    folder = origins.find_folder(checkpoint)
+    folder, source = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
 
-    def pretrained() -> tuple[dict[str, Any], str]:
+    def pretrained() -> Pretrained:
         encoder = huggingface.read_params(folder, sizes=sizes)
         if config["model"]["scan_layers"]:
             encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
-        return {"encoder": encoder}, checkpoint
+        params, note = {"encoder": encoder}, ""
+        if (found := huggingface.read_head(folder)) is not None:
+            params["head"] = {"kernel": found.kernel, "bias": found.bias}
+            params, note = adopt_head(params, theirs=found.labels, ours=tags, things="tags")
+        return Pretrained(params, source, note)
 
     return tokenization.load_tokenizer(folder), sizes, pretrained
 
@@ -279,16 +285,21 @@ def _adopt(
     tags: Sequence[str],
     scan_layers: bool,
     sizes: bert.Sizes,
-) -> tuple[Mapping[str, Any], list[str]]:
+) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))
-    params, notes = adopt_head(params, theirs=theirs, ours=tags, things="tags")
+    params, note = adopt_head(params, theirs=theirs, ours=tags, things="tags")
     encoder = params["encoder"]
     if scan_layers and "layers" not in encoder:
         encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
     elif not scan_layers and "layers" in encoder:
         encoder = huggingface.unstack_layers(encoder, num_layers=sizes.num_layers)
-    return {**params, "encoder": encoder}, notes
+    return {**params, "encoder": encoder}, note
+
+
+def _size_record(sizes: bert.Sizes) -> dict[str, Any]:
+    """Without what is None: the file of a run from before there was such a size is the same."""
+    return {name: x for name, x in dataclasses.asdict(sizes).items() if x is not None}
 
 
 def _read_sizes(path: str) -> bert.Sizes:
