@@ -12,7 +12,7 @@ examples:
   ... --config.optim.learning_rate=3e-5                                 override a setting
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
-settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
+settings: docs/settings.md lists them all; a misspelt or unread one is an error.
 exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
 found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
 gone or hangs: after either the same command goes on. A process that fails ends the others with

@@ -9,6 +9,7 @@ import jax
 
 from bigjax.checkpoints import restore
 from bigjax.checkpoints.save import Checkpoints, Facts
+from bigjax.config.sections import Init
 from bigjax.engine.build import Setup, init_function, num_params
 from bigjax.engine.collectives import in_order
 from bigjax.engine.state import TrainState
@@ -47,7 +48,7 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
 def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
     # Before what processes do together, which hangs where some read a checkpoint and some do not.
     _compare({"the steps of its checkpoints": checkpoints.steps()}, what="checkpoints")
-    resume_from = setup.config["init"]["resume_from"]
+    resume_from = setup.config.of(Init).resume_from
     num_devices = setup.mesh.size
     devices = f"{num_devices} {jax.default_backend()} device{'s' * (num_devices > 1)}"
     size = f"{num_params(setup.state):,} parameters on {devices}"
@@ -133,7 +134,7 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
 
 def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
     """Given variables, and where they come from; None to start at random."""
-    checkpoint = setup.config["init"]["checkpoint"]
+    checkpoint = setup.config.of(Init).checkpoint
     if checkpoint is not None and origins.run_of(checkpoint):
         params, model_state, step = restore.read_params(checkpoint)
         return {"params": params, **model_state}, f"{checkpoint} (step {step})"

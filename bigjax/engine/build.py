@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from bigjax.config.sections import Optimization
 from bigjax.config.values import Config
 from bigjax.data.dataset import Dataset
 from bigjax.engine import cost, optim, param_dtypes, schedules, sharding, step
@@ -87,7 +88,11 @@ def build(config: Config) -> Setup:
     )
     params = jax.eval_shape(task.init, jax.random.key(0))["params"]
     optimizer = optim.make_optimizer(
-        params, schedule=schedule, depths=task.layer_depths(params), **config["optim"]
+        params,
+        settings=config.of(Optimization),
+        direction=config.of(optim.OPTIMIZER),
+        schedule=schedule,
+        depths=task.layer_depths(params),
     )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, mesh=mesh)

@@ -1,43 +1,55 @@
 """Owns learning-rate schedules, and durations in steps from whatever unit they are given in."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
 from bigjax.errors import UserError
 
 Schedule = Callable[[Any], jax.Array]
 
 
-# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
-# are keys of the config's `optim` section.
-
-
 # Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
 # config's `schedule` section.
+Floor = Annotated[float, Between(0, 1), "where it ends, as a share of optim.learning_rate"]
 
 
 def constant(num_steps: int) -> Schedule:  # noqa: ARG001
+    """The learning rate stays as it is."""
     return lambda step: jnp.ones_like(step, jnp.float32)
 
 
-def linear(num_steps: int, *, floor: float = 0.0) -> Schedule:
+def linear(num_steps: int, *, floor: Floor = 0.0) -> Schedule:
+    """Down in a straight line."""
     return lambda step: floor + (1 - floor) * (1 - jnp.clip(step / num_steps, 0, 1))
 
 
-def cosine(num_steps: int, *, floor: float = 0.0) -> Schedule:
+def cosine(num_steps: int, *, floor: Floor = 0.0) -> Schedule:
+    """Down along half a cosine (Loshchilov & Hutter 2017)."""
     return lambda step: (
         floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / num_steps, 0, 1)))
     )
 
 
-def rsqrt(num_steps: int, *, timescale_steps: int = 10_000) -> Schedule:  # noqa: ARG001
+def rsqrt(
+    num_steps: int,  # noqa: ARG001
+    *,
+    timescale_steps: Annotated[
+        int, AtLeast(1), "updates after the warm-up until 0.71 of the highest is left"
+    ] = 10_000,
+) -> Schedule:
+    """Down with one over the root of the step, at any length of the run."""
     return lambda step: jax.lax.rsqrt(1 + step / timescale_steps)
 
 
 SCHEDULES = {fn.__name__: fn for fn in (constant, linear, cosine, rsqrt)}
+SCHEDULE = Choice(
+    "name", SCHEDULES, "the course of the learning rate after the warm-up", default="linear"
+)
 
 
 def in_steps(

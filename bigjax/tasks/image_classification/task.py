@@ -6,54 +6,33 @@ a split comes to (scores, tables, worst errors) to `image_scores.py`.
 Suffixes: B batch rows, H height, W width, C channels, K classes.
 """
 
-import dataclasses
 import functools
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.config.values import Config, choice
+from bigjax.config.values import Config
 from bigjax.data import pipeline, shuffling
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.images import augment
 from bigjax.data.images.decoding import Images
-from bigjax.data.images.image_sources import IMAGE_SOURCES
+from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.engine import microbatches
 from bigjax.errors import UserError
 from bigjax.models import cnn
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Mean
-from bigjax.tasks.image_classification import image_scores
+from bigjax.tasks.image_classification import image_scores, settings
 from bigjax.tasks.task import Task
 
+SECTIONS = settings.SECTIONS
 CHUNK_ROWS = 32  # on a CPU, and each device of it
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
-    """label_smoothing: the share of the target spread evenly over all classes.
-    class_weights: of each class in the training loss, a number for each, or "balanced": inversely
-    to how frequent the classes are in training; None: all alike.
-    """
-
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
-
-
-def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """The functions that take this task's sections of the config."""
-    return {
-        "data": [IMAGE_SOURCES[choice(values, "data.source", among=IMAGE_SOURCES)]],
-        "augment": [augment.Augmentation],
-        "model": [cnn.NETWORKS[choice(values, "model.name", among=cnn.NETWORKS)]],
-        "loss": [Loss],
-    }
 
 
 def make(config: Config) -> Task:
@@ -62,10 +41,10 @@ def make(config: Config) -> Task:
     Raises:
       UserError: data that cannot be read or do not fit the model.
     """
-    splits = IMAGE_SOURCES[config["data"]["source"]](**config["data"])
+    splits = config.of(IMAGE_SOURCE)
     train = splits["train"]
     class_names = train.class_names
-    model = cnn.NETWORKS[config["model"]["name"]](**config["model"])(num_classes=len(class_names))
+    model = config.of(cnn.NETWORK)(num_classes=len(class_names))
     smoothing = config["loss"]["label_smoothing"]
     return Task(
         name="image_classification",
@@ -93,7 +72,7 @@ def make(config: Config) -> Task:
 
 
 def _train_dataset(config: Config, images: Images) -> Dataset:
-    policy = augment.Augmentation(**config["augment"])
+    policy = config.of(augment.Augmentation)
     seed, num_images = config[""]["seed"], len(images.labels)
     order = shuffling.shuffled(num_images, seed=seed)
     batch_rows = pipeline.batch_rows(

@@ -18,65 +18,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.config.values import Config, choice
+from bigjax.config.values import Config
 from bigjax.data import pipeline
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.text import packing, tokenization, windowing
 from bigjax.data.text.sentences import Sentences
-from bigjax.data.text.text_sources import SOURCES
+from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, ops, origins
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Mean
 from bigjax.tasks.task import Task
-from bigjax.tasks.token_tagging import tagging_scores
+from bigjax.tasks.token_tagging import settings, tagging_scores
 
+SECTIONS = settings.SECTIONS
 ENCODER_FILE = "encoder.json"  # in the run folder, the sizes of the encoder
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """row_length: tokens in a row; longer sentences are split into overlapping windows."""
-
-    row_length: int = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Vocabulary:
-    """vocab_size: entries of the WordPiece vocabulary trained on the training split."""
-
-    vocab_size: int = 8192
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NewEncoder:
-    """The sizes of an encoder that starts from random weights."""
-
-    num_layers: int = 4
-    hidden_size: int = 256
-    num_heads: int = 4
-    mlp_size: int = 1024
-    max_positions: int = 512
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
-    """label_smoothing: the share of the target spread evenly over all tags."""
-
-    label_smoothing: float = 0.0
-
-
-def takers(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """The functions that take this task's sections of the config."""
-    source = choice(values, "data.source", among=SOURCES)
-    checkpoint = values.get("init", {}).get("checkpoint")
-    pretrained = checkpoint is not None and str(checkpoint).lower() != "none"
-    return {
-        "data": [SOURCES[source]],
-        "text": [Rows] if pretrained else [Rows, Vocabulary],
-        "model": [bert.Compute] if pretrained else [bert.Compute, NewEncoder],
-        "loss": [Loss],
-    }
 
 
 class Tagger(nn.Module):
@@ -104,7 +60,7 @@ def make(config: Config) -> Task:
     Raises:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
-    splits = SOURCES[config["data"]["source"]](**config["data"])
+    splits = config.of(SOURCE)
     tags = tagging_scores.tag_names(list(splits.values()))
     row_length = config["text"]["row_length"]
     tokenizer, sizes, pretrained = _start(config, splits["train"])
@@ -198,7 +154,7 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
             train.words, vocab_size=config["text"]["vocab_size"]
         )
         sizes = bert.Sizes(
-            vocab_size=tokenizer.get_vocab_size(), **config.pick("model", NewEncoder)
+            vocab_size=tokenizer.get_vocab_size(), **config.pick("model", settings.NewEncoder)
         )
         if sizes.hidden_size % sizes.num_heads:
             raise UserError(
