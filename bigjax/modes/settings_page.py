@@ -27,9 +27,9 @@ On the command line None is `none`, a tuple is `1,2` or `(1,2)`, and `1e3` is a 
 Keys under a heading such as `data.source='conll'` exist only where that is the choice. A dash means
 that any value of the type will do.
 
-Words: an *update* (or step) changes the parameters once, by one *batch*. A batch is made of *rows*:
-an image, or several sentences laid one after the other, cut into *tokens* (words or parts of them).
-*dev* is the data that checkpoints are compared by, *test* what is scored at the end."""
+Words: an *update* (or step) changes the parameters once, by one *batch*. A batch is made of *rows*,
+each an image, or text cut into *tokens* (words or parts of them). *dev* is the data by which
+checkpoints are compared, *test* what is scored at the end."""
 
 
 def page(shared: Sections, tasks: Mapping[str, Sections]) -> str:
