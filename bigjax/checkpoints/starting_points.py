@@ -12,6 +12,7 @@ from bigjax.checkpoints import manifest, restore
 from bigjax.checkpoints.hashes import by_name, content_hashes
 from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.checkpoints.save import Checkpoints, Facts
+from bigjax.config.sections import Init
 from bigjax.engine.build import Setup, init_function, num_params
 from bigjax.engine.collectives import in_order
 from bigjax.engine.scorer import Scorer
@@ -53,7 +54,7 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
 def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
     # Before what processes do together, which hangs where some read a checkpoint and some do not.
     _compare({"the steps of its checkpoints": checkpoints.steps()}, what="checkpoints")
-    resume_from = setup.config["init"]["resume_from"]
+    resume_from = setup.config.of(Init).resume_from
     num_devices = setup.mesh.size
     devices = f"{num_devices} {jax.default_backend()} device{'s' * (num_devices > 1)}"
     size = f"{num_params(setup.state):,} parameters on {devices}"
@@ -202,7 +203,7 @@ def match(
 
 def _given(setup: Setup) -> tuple[Mapping[str, Any], str, str] | None:
     """Given variables, where they come from, and a note on them; None to start at random."""
-    checkpoint = setup.config["init"]["checkpoint"]
+    checkpoint = setup.config.of(Init).checkpoint
     if checkpoint is not None and (run := origins.run_of(checkpoint)):
         params, model_state, step = restore.read_params(checkpoint)
         note = ""

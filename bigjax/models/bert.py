@@ -11,13 +11,14 @@ Suffixes: B batch rows, L row length, D model, H heads, K head dim, F feed-forwa
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax.config.fields import Between
 from bigjax.models import ops
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -52,11 +53,24 @@ class Sizes:
 class Compute:
     """What a run chooses freely: the same parameters give the same function."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["none", "dots", "full"] = "none"
-    scan_layers: bool = False
+    dropout: Annotated[
+        float, Between(0, 0.99), "share of features set to 0 at random in training"
+    ] = 0.1
+    attention_dropout: Annotated[
+        float, Between(0, 0.99), "share of attention weights set to 0 at random in training"
+    ] = 0.1
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        "type of what layers compute; bfloat16 is faster where hardware has it, and less exact",
+    ] = "float32"
+    remat: Annotated[
+        Literal["none", "dots", "full"],
+        "what a layer computes again in the backward pass to save memory: nothing, all but its "
+        "matrix products, or everything",
+    ] = "none"
+    scan_layers: Annotated[
+        bool, "keeps the layers' parameters in one array each: compiles faster where they are many"
+    ] = False
 
 
 class Encoder(nn.Module):

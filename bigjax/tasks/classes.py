@@ -3,12 +3,13 @@ the report that show scores by class, confusions and calibration."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax.config.fields import AtLeast
 from bigjax.errors import UserError, first_of
 from bigjax.scores import class_scores
 from bigjax.scores.losses import cross_entropy
@@ -17,7 +18,12 @@ from bigjax.scores.metrics import Confusion, Mean
 MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
 NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
 
-ClassWeights = tuple[float, ...] | Literal["balanced"] | None
+ClassWeights = Annotated[
+    tuple[float, ...] | Literal["balanced"] | None,
+    AtLeast(0),
+    "how much an example of each class counts, in the order of the run's file of classes: a number "
+    "for each, or 'balanced': inversely to how frequent classes are in training; None: all alike",
+]
 
 
 def class_weights(

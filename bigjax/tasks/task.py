@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from bigjax.config.values import Config, Schema
+from bigjax.config.choices import Sections
+from bigjax.config.values import Config
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.scores.metrics import Mean
 
@@ -150,9 +151,8 @@ class Task(NamedTuple):
 class Entry(Protocol):
     """What the table of tasks holds for a name: a module, or anything with these functions."""
 
-    def sections(self, values: Mapping[str, Mapping[str, Any]]) -> Schema:
-        """Which functions or dataclasses take the task's sections of the config, for the choices
-        made in `values`; UserError for a choice that does not exist."""
+    SECTIONS: Sections
+    """What takes the sections of the config that only this task has."""
 
     def make(self, config: Config) -> Task:
         """The task as it is trained: reads the data; UserError where it cannot be read."""

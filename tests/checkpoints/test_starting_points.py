@@ -70,7 +70,7 @@ def runs(tmp_path_factory, fresh) -> dict[str, Path]:
 def begin(built: build.Setup, workdir: Path, **init: Path) -> starting_points.Start:
     """With the settings `init.*` that are given."""
     values = built.config.values | {
-        "init": built.config["init"] | {k: str(v) for k, v in init.items()}
+        "init": built.config.values["init"] | {k: str(v) for k, v in init.items()}
     }
     checkpoints = open_in(workdir)
     try:

@@ -506,7 +506,7 @@ def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
     assert results["headline"] == ["dev/accuracy"]
     confusion = next(s for s in results["sections"] if s["kind"] == "confusion")
     assert confusion["labels"] == sorted(PARTS)
-    with open(tagged.setup.config["data"]["dev"], encoding="utf-8") as file:
+    with open(tagged.setup.config.values["data"]["dev"], encoding="utf-8") as file:
         assert np.sum(confusion["counts"]) == sum(bool(line.strip()) for line in file)
 
 
@@ -555,7 +555,7 @@ def test_where_the_parameters_came_from_is_kept_when_a_run_is_resumed(tagged, ti
 @pytest.mark.usefixtures("on_one_device")
 def test_other_content_of_the_same_files_is_refused(tagged, tmp_path):
     config, workdir = tagged.setup.config, copy_of(tagged.workdir, tmp_path)
-    dev = Path(config["data"]["dev"])
+    dev = Path(config.values["data"]["dev"])
     kept = dev.read_text(encoding="utf-8")
     try:
         dev.write_text(kept + "John\tNAME\n", encoding="utf-8")
@@ -578,8 +578,9 @@ def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_pat
         "settings", "data", "run", "memory of a device", "between devices, an update"
     ]  # fmt: skip
     lines = [" ".join(line.split()) for line in printed.splitlines()]
-    assert "optim.learning_rate 0.02 (override)" in lines
-    assert "optim.b1 0.9 (default)" in lines
+    help = "the highest one, which the schedule scales"
+    assert f"optim.learning_rate 0.02 (override) {help}" in lines
+    assert "optim.b1 0.9 (default) decay of the mean of gradients" in lines
     assert any(line.startswith("train: size 300 sentences, ") for line in lines)
     assert any(line.startswith("steps 24, ") for line in lines)
     assert "state 0.3 MiB: parameters 0.1 MiB, optimizer 0.2 MiB" in lines

@@ -6,8 +6,10 @@ config's `data` section for that source, but
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
 from bigjax.data.text import conll, news, tfds_text
 from bigjax.data.text.sentences import Sentences
 from bigjax.errors import UserError
@@ -18,12 +20,13 @@ ALL = ("train", "dev", "test")
 
 def embedded_news(
     *,
-    source: Literal["news"],  # noqa: ARG001 - chooses this function
-    num_train: int = 5000,
-    num_dev: int = 500,
-    num_test: int = 1000,
-    seed: int = 0,
-    label_noise: float = 0.0,
+    num_train: Annotated[int, AtLeast(0), "training sentences"] = 5000,
+    num_dev: Annotated[int, AtLeast(0), "sentences of dev"] = 500,
+    num_test: Annotated[int, AtLeast(0), "sentences of test"] = 1000,
+    seed: Annotated[int, "which sentences are written"] = 0,
+    label_noise: Annotated[
+        float, Between(0, 1), "share of the training entities whose label is made wrong"
+    ] = 0.0,
     only: Sequence[str] = ALL,
 ) -> Splits:
     """The generated corpus of `news.py`: no file, no network."""
@@ -35,18 +38,20 @@ def embedded_news(
 
 def prepared_tfds(
     *,
-    source: Literal["tfds"],  # noqa: ARG001
-    name: str,
-    data_dir: str | None = None,
-    train: str = "train",
-    dev: str = "validation",
-    test: str = "test",
-    tokens: str = "tokens",
-    tags: str = "tags",
+    name: Annotated[str, "the data set, with its config: 'wikiann/en'"],
+    data_dir: Annotated[
+        str | None, "the folder it was prepared in; None: where TFDS keeps its data"
+    ] = None,
+    train: Annotated[str, "TFDS' expression for the training split, such as 'train[:10%]'"] = (
+        "train"
+    ),
+    dev: Annotated[str, "the same for dev"] = "validation",
+    test: Annotated[str, "the same for test"] = "test",
+    tokens: Annotated[str, "feature that holds the words"] = "tokens",
+    tags: Annotated[str, "feature that holds their tags"] = "tags",
     only: Sequence[str] = ALL,
 ) -> Splits:
-    """A data set prepared by TensorFlow Datasets; train, dev and test are TFDS split expressions
-    ("train[:10%]"), tokens and tags are feature names."""
+    """A data set prepared by TensorFlow Datasets (TFDS) as array_record."""
     given = {"train": train, "dev": dev, "test": test}
     splits = {split: expression for split, expression in given.items() if split in only}
     return tfds_text.read(name, data_dir=data_dir, splits=splits, tokens=tokens, tags=tags)
@@ -54,14 +59,18 @@ def prepared_tfds(
 
 def conll_files(
     *,
-    source: Literal["conll"],  # noqa: ARG001
-    train: str,
-    dev: str,
-    test: str | None = None,
-    token_column: int = 0,
-    tag_column: int = -1,
-    separator: str | None = None,
-    scheme: Literal["auto", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "none"] = "auto",
+    train: Annotated[str, "the file of training sentences"],
+    dev: Annotated[str, "the file by which the best checkpoint is chosen"],
+    test: Annotated[str | None, "the file of the final scores; None: there is none"] = None,
+    token_column: Annotated[int, "column of the word, from 0, negative from the end"] = 0,
+    tag_column: Annotated[int, "column of its tag, from 0, negative from the end"] = -1,
+    separator: Annotated[
+        str | None, "between columns; None: tabs where the first line has one, else spaces"
+    ] = None,
+    scheme: Annotated[
+        Literal["auto", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "none"],
+        "how tags mark entities; 'none': they do not, as parts of speech; 'auto': by the tags",
+    ] = "auto",
     only: Sequence[str] = ALL,
 ) -> Splits:
     """The user's own CoNLL column files, one for each split."""
@@ -84,3 +93,4 @@ def conll_files(
 
 
 SOURCES = {"news": embedded_news, "tfds": prepared_tfds, "conll": conll_files}
+SOURCE = Choice("source", SOURCES, "where the sentences come from")

@@ -11,71 +11,25 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bigjax.config.values import Config, choice
+from bigjax.config.sections import Batch, Evaluation, Init, Run
+from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
 from bigjax.data.text.sentences import Sentences
 from bigjax.data.text.tags import tag_names
-from bigjax.data.text.text_sources import SOURCES
+from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
 from bigjax.scores import class_scores
-from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
+from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Encoded, Model, Pretrained, Scoring, Task, Use
-from bigjax.tasks.token_tagging import rows, scoring
+from bigjax.tasks.token_tagging import rows, scoring, settings
 from bigjax.tasks.token_tagging.model import Tagger, make_model
 from bigjax.tasks.token_tagging.rows import Split
+from bigjax.tasks.token_tagging.settings import Loss, Rows, Vocabulary
 
+SECTIONS = settings.SECTIONS
 TAGS_FILE, ENCODER_FILE = "tags.txt", "encoder.json"  # in the run folder; the encoder's sizes
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """row_length: tokens in a row; longer sentences are split into overlapping windows."""
-
-    row_length: int = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Vocabulary:
-    """vocab_size: entries of the WordPiece vocabulary trained on the training split."""
-
-    vocab_size: int = 8192
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NewEncoder:
-    """The sizes of an encoder that starts from random weights."""
-
-    num_layers: int = 4
-    hidden_size: int = 256
-    num_heads: int = 4
-    mlp_size: int = 1024
-    max_positions: int = 512
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
-    """label_smoothing: the share of the target spread evenly over all tags.
-    class_weights: of each tag in the training loss, a number for each in the order of `tags.txt`,
-    or "balanced": inversely to how frequent the tags are in training; None: all alike.
-    """
-
-    label_smoothing: float = 0.0
-    class_weights: ClassWeights = None
-
-
-def sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """What takes this task's sections of the config."""
-    source = choice(values, "data.source", among=SOURCES)
-    checkpoint = values.get("init", {}).get("checkpoint")
-    pretrained = checkpoint is not None and str(checkpoint).lower() != "none"
-    return {
-        "data": [SOURCES[source]],
-        "text": [Rows] if pretrained else [Rows, Vocabulary],
-        "model": [bert.Compute] if pretrained else [bert.Compute, NewEncoder],
-        "loss": [Loss],
-    }
 
 
 def make(config: Config) -> Task:
@@ -84,21 +38,19 @@ def make(config: Config) -> Task:
     Raises:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
-    sentences = SOURCES[config["data"]["source"]](**config["data"])
+    sentences = config.of(SOURCE)
     tags = tag_names(list(sentences.values()))
     tokenizer, sizes, pretrained = _start(config, sentences["train"], tags=tags)
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    weights_T = class_weights(
-        config["loss"]["class_weights"], labels=splits["train"].labels, class_names=tags
-    )
+    loss = config.of(Loss)
+    weights_T = class_weights(loss.class_weights, labels=splits["train"].labels, class_names=tags)
+    compute = config.of(bert.Compute)
     model = make_model(
-        Tagger(sizes, bert.Compute(**config.pick("model", bert.Compute)), len(tags)),
-        smoothing=config["loss"]["label_smoothing"],
+        Tagger(sizes, compute, len(tags)),
+        smoothing=loss.label_smoothing,
         weights_T=weights_T,
         pretrained=pretrained,
-        adopt=functools.partial(
-            _adopt, tags=tags, scan_layers=config["model"]["scan_layers"], sizes=sizes
-        ),
+        adopt=functools.partial(_adopt, tags=tags, scan_layers=compute.scan_layers, sizes=sizes),
     )
     return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes)
 
@@ -112,11 +64,13 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     tokenizer = tokenization.load_tokenizer(folder)
     sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
     tags = _read_tags(os.path.join(folder, TAGS_FILE))
-    sentences = SOURCES[config["data"]["source"]](**config["data"], only=splits)
+    sentences = config.of(SOURCE, only=splits)
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    compute = bert.Compute(**config.pick("model", bert.Compute))
     model = make_model(
-        Tagger(sizes, compute, len(tags)), smoothing=0.0, weights_T=None, pretrained=None
+        Tagger(sizes, config.of(bert.Compute), len(tags)),
+        smoothing=0.0,
+        weights_T=None,
+        pretrained=None,
     )
     return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes)
 
@@ -129,7 +83,7 @@ def _encode_splits(
     tokenizer: Any,
     sizes: bert.Sizes,
 ) -> dict[str, Split]:
-    row_length = config["text"]["row_length"]
+    row_length = config.of(Rows).row_length
     if row_length > sizes.max_positions - sizes.position_offset:
         raise UserError(
             f"text.row_length={row_length} is more than the "
@@ -158,7 +112,7 @@ def _task(
     tokenizer: Any,
     sizes: bert.Sizes,
 ) -> Task:
-    batch_rows = config["eval"]["batch_rows"]
+    batch_rows = config.of(Evaluation).batch_rows
     return Task(
         name="token_tagging",
         model=model,
@@ -190,7 +144,7 @@ def _task(
                 _encode,
                 tags=tags,
                 tokenizer=tokenizer,
-                row_length=config["text"]["row_length"],
+                row_length=config.of(Rows).row_length,
                 batch_rows=batch_rows,
             ),
         ),
@@ -200,9 +154,9 @@ def _task(
 def _train_set(config: Config, train: Split) -> Dataset:
     return rows.dataset(
         train,
-        rows=packing.epochs(train.packing, seed=config[""]["seed"]),
+        rows=packing.epochs(train.packing, seed=config.of(Run).seed),
         batch_rows=rows_a_batch(
-            config["batch"],
+            config.of(Batch),
             num_examples=len(train.windows.lengths),
             num_rows=train.packing.num_rows,
             row_length=train.packing.row_length,
@@ -244,13 +198,14 @@ def _start(
     config: Config, train: Sentences, *, tags: Sequence[str]
 ) -> tuple[Any, bert.Sizes, Callable[[], Pretrained] | None]:
     """Tokenizer, sizes, and where the parameters come from: a folder, or nowhere."""
-    checkpoint = config["init"]["checkpoint"]
+    checkpoint = config.of(Init).checkpoint
     if checkpoint is None:
         tokenizer = tokenization.train_wordpiece(
-            train.words, vocab_size=config["text"]["vocab_size"]
+            train.words, vocab_size=config.of(Vocabulary).vocab_size
         )
         sizes = bert.Sizes(
-            vocab_size=tokenizer.get_vocab_size(), **config.pick("model", NewEncoder)
+            vocab_size=tokenizer.get_vocab_size(),
+            **dataclasses.asdict(config.of(settings.NewEncoder)),
         )
         if sizes.hidden_size % sizes.num_heads:
             raise UserError(
@@ -267,7 +222,7 @@ def _start(
 
     def pretrained() -> Pretrained:
         encoder = huggingface.read_params(folder, sizes=sizes)
-        if config["model"]["scan_layers"]:
+        if config.of(bert.Compute).scan_layers:
             encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
         params, note = {"encoder": encoder}, ""
         if (found := huggingface.read_head(folder)) is not None:
