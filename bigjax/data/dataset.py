@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigjax.config.sections import Batch as BatchSize
+from bigjax.config import sections
 from bigjax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -97,7 +97,7 @@ def keep_rows(array: np.ndarray, exists: np.ndarray) -> np.ndarray:
 
 
 def rows_a_batch(
-    batch: BatchSize, *, num_examples: int, num_rows: int, row_length: int | None = None
+    batch: sections.Batch, *, num_examples: int, num_rows: int, row_length: int | None = None
 ) -> int:
     """Rows of a global batch, as the section `batch` asks for them: `rows`; or the rows that hold
     about `examples` examples of this data set; or at most `tokens` tokens. There are never more

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.config.sections import Batch as BatchSize
+from bigjax.config import sections
 from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data import dataset, shuffling
@@ -133,7 +133,7 @@ def _train_set(config: Config, images: Images) -> Dataset:
     seed, num_images = config.of(Run).seed, len(images.labels)
     order = shuffling.shuffled(num_images, seed=seed)
     batch_rows = dataset.rows_a_batch(
-        config.of(BatchSize), num_examples=num_images, num_rows=num_images
+        config.of(sections.Batch), num_examples=num_images, num_rows=num_images
     )
 
     def make_rows(numbers: np.ndarray) -> Batch:
