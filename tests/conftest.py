@@ -44,10 +44,13 @@ def module_at(path: Path) -> ModuleType:
 @contextlib.contextmanager
 def optimised() -> Iterator[None]:
     """What is compiled within is compiled as a user's is."""
-    was = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", was)
+    option = "jax_disable_most_optimizations"
+    was = jax.config.values[option]
+    jax.config.update(option, False)
+    try:
+        yield
+    finally:
+        jax.config.update(option, was)
 
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

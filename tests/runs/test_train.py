@@ -34,7 +34,7 @@ SHRUNK = {
     "num_steps": str(NUM_STEPS),
     "text.vocab_size": "1000",
     "text.row_length": "32",
-    "model.num_layers": "1",
+    "model.num_layers": "2",
     "model.hidden_size": "16",
     "model.num_heads": "2",
     "model.mlp_size": "32",
