@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
-from jax.sharding import Mesh
+from conftest import ROOT, optimised
+from tiny_runs import one_device
 
 from bigjax.checkpoints import starting_points
 from bigjax.checkpoints.save import Checkpoints
@@ -26,6 +26,7 @@ from bigjax.models import huggingface
 from bigjax.modes import run, train
 from bigjax.run_folder import folder as run_folder
 
+pytestmark = pytest.mark.usefixtures("shared_builds")
 TOLERANCE = 1e-5
 NUM_STEPS = 24
 SCRATCH = f"{ROOT}/configs/bert_ner.py:scratch"
@@ -54,10 +55,6 @@ TIMING = ("_per_second", "input_wait")
 
 def load(overrides=(), *, file: str = SCRATCH) -> configs.Config:
     return configs.load(file, overrides=SHRUNK | dict(overrides), schema=settings.schema)
-
-
-def one_device(spec: str) -> Mesh:  # noqa: ARG001
-    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
 
 
 @pytest.fixture
@@ -478,7 +475,7 @@ def tagged(tmp_path_factory, tiny_bert):
         )
     overrides = {
         "num_epochs": "none",
-        "num_steps": "80",
+        "num_steps": "40",
         "ema_decay": "0.8",
         "model.dropout": "0",
         "model.attention_dropout": "0",
@@ -495,7 +492,8 @@ def tagged(tmp_path_factory, tiny_bert):
     }
     file = f"{ROOT}/configs/bert_ner.py:files"
     config = configs.load(file, overrides=overrides, schema=settings.schema)
-    return train_on_one_device(config, workdir=folder / "run")
+    with optimised():  # an average of what does not change is that only where it is one operation
+        return train_on_one_device(config, workdir=folder / "run")
 
 
 def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
@@ -511,7 +509,7 @@ def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
 
 
 def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
-    state, _ = tagged.restore(80)
+    state, _ = tagged.restore(40)
     weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
     for params in (state.params, state.ema):
         found = jax.device_get(params["encoder"])
@@ -526,7 +524,7 @@ def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
 
 
 def test_what_is_scored_is_the_average(tagged):
-    state, _ = tagged.restore(80)
+    state, _ = tagged.restore(40)
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
