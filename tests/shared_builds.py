@@ -30,7 +30,7 @@ def shared() -> Iterator[None]:
 
 
 def _built(config: Config) -> build.Setup:
-    if config["data"]["source"] not in ("news", "digits"):
+    if config.flat()["data.source"] not in ("news", "digits"):
         return _build(config)
     key = repr(sorted(config.flat().items())), sharding.make_mesh
     if key not in _setups:

@@ -110,6 +110,11 @@ def change_setup(patch, change):
     patch.setattr(train, "build", lambda config: change(original(config)))
 
 
+def change_scorer(patch, change):
+    original = build.Setup.scorer
+    patch.setattr(build.Setup, "scorer", lambda setup: change(original(setup)))
+
+
 def run_main(
     workdir: Path, *, change: str | None = None, env: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:

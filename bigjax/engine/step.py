@@ -88,7 +88,7 @@ def make_train_step(
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
         ema = state.ema
         if ema is not None:
-            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, ema, params)
+            ema = _averaged(ema, params, decay=ema_decay, is_trained=optimizer.is_trained)
         if optimizer.dtypes is not None:
             key = jax.random.fold_in(rounding, state.step)
             params = param_dtypes.at_random(params, dtypes=optimizer.dtypes, key=key)
@@ -104,6 +104,14 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
 
     return train_step
+
+
+def _averaged(ema: Any, params: Any, *, decay: float, is_trained: Any) -> Any:
+    """What is not trained stays as it is: averaged with itself it would drift by rounding."""
+    average = lambda e, p: decay * e + (1 - decay) * p  # noqa: E731
+    if is_trained is None:
+        return jax.tree.map(average, ema, params)
+    return jax.tree.map(lambda e, p, own: average(e, p) if own else e, ema, params, is_trained)
 
 
 def several(train_step: Callable[..., Any], *, most: int) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
-"""Owns the training loop, and scoring a finished run. What differs between tasks is in `Task`."""
+"""Owns the training loop, and what opens and closes around it. What differs between tasks is in
+`Task`."""
 
 import contextlib
 import math

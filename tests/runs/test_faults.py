@@ -69,7 +69,7 @@ def half(broken_off, tmp_path):
 
 def during_a_step(patch, act) -> None:
     """Lets something happen at the update after step HALF."""
-    step = lambda s: s._replace(train_step=at_call(s.train_step, number=HALF + 1, act=act))  # noqa: E731
+    step = lambda s: s._replace(compiled=at_call(s.compiled, number=HALF + 1, act=act))  # noqa: E731
     change_setup(patch, step)
 
 
@@ -259,6 +259,7 @@ def test_a_file_that_cannot_write_its_rest_keeps_no_other_open():
     closed = []
     session = loop.Session(
         setup=None,
+        scorer=None,
         workdir="",
         checkpoints=SimpleNamespace(close=lambda: closed.append("checkpoints")),
         stop=None,
@@ -324,7 +325,7 @@ def test_a_disk_that_is_full_ends_the_run_with_one_line_and_it_goes_on(disk, tmp
 FILLS_THE_DISK = """
 def build(config, build=train.build, calls=itertools.count(1)):
     setup = build(config)
-    def step(state, batch):
+    def step(*given):
         if next(calls) == 8:
             workdir = sys.argv[-1].removeprefix("--workdir=")
             while not os.path.exists(os.path.join(workdir, "checkpoints", "5")):
@@ -337,8 +338,8 @@ def build(config, build=train.build, calls=itertools.count(1)):
                 except OSError:
                     pass
             loop.is_due = lambda every, step: every == 1  # no save until then
-        return setup.train_step(state, batch)
-    return setup._replace(train_step=step)
+        return setup.compiled(*given)
+    return setup._replace(compiled=step)
 train.build = build
 """
 

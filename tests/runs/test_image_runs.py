@@ -133,12 +133,12 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(finished, tmp_path, m
     def stopping_at_13(config):
         run = original(config)
 
-        def train_step(state, batch):
+        def compiled(state, frozen, batch):
             if int(state.step) == 13:
                 raise KeyboardInterrupt
-            return run.train_step(state, batch)
+            return run.compiled(state, frozen, batch)
 
-        return run._replace(train_step=train_step)
+        return run._replace(compiled=compiled)
 
     config = finished.setup.config
     with monkeypatch.context() as patch:

@@ -14,6 +14,7 @@ from tiny_runs import (
     SECONDS,
     assert_same_run,
     at_call,
+    change_scorer,
     change_setup,
     config_in,
     output_of,
@@ -42,12 +43,12 @@ def finished(tmp_path_factory):
 
 
 def in_a_step(patch, act):
-    change_setup(patch, lambda s: s._replace(train_step=at_call(s.train_step, number=13, act=act)))
+    change_setup(patch, lambda s: s._replace(compiled=at_call(s.compiled, number=13, act=act)))
 
 
 def in_an_evaluation(patch, act):
     """The second one of dev, in the first of its two batches."""
-    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=3, act=act)))
+    change_scorer(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=3, act=act)))
 
 
 def in_a_save(patch, act):
@@ -57,11 +58,11 @@ def in_a_save(patch, act):
 
 def in_the_last_evaluation(patch, act):
     """Before the last step's checkpoint is made."""
-    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=5, act=act)))
+    change_scorer(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=5, act=act)))
 
 
 def in_the_final_scoring(patch, act):
-    change_setup(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=7, act=act)))
+    change_scorer(patch, lambda s: s._replace(eval_step=at_call(s.eval_step, number=7, act=act)))
 
 
 @pytest.mark.parametrize(
@@ -139,20 +140,20 @@ jax.stages.Lowered.compile = compile_for_ever
 HANGS_IN_A_STEP = """
 def build(config, build=train.build, calls=itertools.count(1)):
     setup = build(config)
-    def step(state, batch):
+    def step(*given):
         if next(calls) == 12:
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
             time.sleep(600)
-        return setup.train_step(state, batch)
-    return setup._replace(train_step=step)
+        return setup.compiled(*given)
+    return setup._replace(compiled=step)
 train.build = build
 """
 TAKES_A_SECOND_A_STEP = """
 def build(config, build=train.build):
     setup = build(config)
-    step = lambda state, batch: (time.sleep(1), setup.train_step(state, batch))[1]
-    return setup._replace(train_step=step)
+    step = lambda *given: (time.sleep(1), setup.compiled(*given))[1]
+    return setup._replace(compiled=step)
 train.build = build
 """
 
