@@ -30,9 +30,10 @@ def shared() -> Iterator[None]:
 
 
 def _built(config: Config) -> build.Setup:
-    if config.flat()["data.source"] not in ("news", "digits"):
+    values = config.flat()
+    if values["data.source"] not in ("news", "digits"):
         return _build(config)
-    key = repr(sorted(config.flat().items())), sharding.make_mesh
+    key = repr(sorted(values.items())), sharding.make_mesh
     if key not in _setups:
         _setups[key] = _build(config)
     return _setups[key]._replace(config=config)

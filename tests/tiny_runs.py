@@ -126,14 +126,19 @@ def run_main(
 def start_main(
     workdir: Path, *, change: str | None = None, env: Mapping[str, str] | None = None
 ) -> warm.Child:
-    Path(f"{workdir}.txt").write_text("")
-    return warm.start(
-        f"--config={workdir.parent}/tiny.py",
-        f"--workdir={workdir}",
-        program=change and CHANGED.format(change=change),
-        output=Path(f"{workdir}.txt"),
-        env=one_device_environment() if env is None else env,
-    )
+    output = Path(f"{workdir}.txt")
+    output.write_text("")
+    flags = (f"--config={workdir.parent}/tiny.py", f"--workdir={workdir}")
+    return start_changed(*flags, change=change, output=output, env=env)
+
+
+def start_changed(
+    *flags: str, change: str | None, output: Path, env: Mapping[str, str] | None = None
+) -> warm.Child:
+    """A process of main.py, on one device; change: Python that is run first."""
+    program = change and CHANGED.format(change=change)
+    given = one_device_environment() if env is None else env
+    return warm.start(*flags, program=program, output=output, env=given)
 
 
 def one_device_environment() -> dict[str, str]:

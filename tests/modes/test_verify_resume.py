@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, module_at
 from saved_states import make_state
+from tiny_runs import config_in, load, start_changed
 
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.errors import UserError
@@ -41,6 +42,7 @@ def verify_resume(task: str, *flags: str, folder: Path) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["token tagging", "image classification"])
 def test_a_run_that_is_killed_ends_bitwise_as_one_that_is_not(task, tmp_path):
     """Packed rows, dropout and accumulation; batch statistics, augmentation, mixup and averages. Of
@@ -53,6 +55,35 @@ def test_a_run_that_is_killed_ends_bitwise_as_one_that_is_not(task, tmp_path):
     assert "the same: params, " in printed and "the same: opt_state, " in printed
     assert ("the same: ema, " in printed) == (task == "image classification")
     assert ("the same: model_state, " in printed) == (task == "image classification")
+    assert printed.splitlines()[-1].startswith("BITWISE THE SAME: ")
+
+
+# A pause before each step, so that there is time to kill it.
+PACED = """
+from bigjax.run_folder import ledger
+def paced(self, step, add=ledger.Ledger.add):
+    time.sleep(0.03)
+    add(self, step)
+ledger.Ledger.add = paced
+"""
+
+
+def test_a_small_run_that_is_killed_in_a_save_ends_bitwise_as_one_that_is_not(
+    tmp_path, monkeypatch, capsys
+):
+    """Of processes that start warm."""
+
+    def spawn(command, *, workdir):
+        output = Path(workdir) / "output.txt"
+        return start_changed(*command, f"--workdir={workdir}", change=PACED, output=output)
+
+    monkeypatch.setattr(verify_mode, "_spawn", spawn)
+    file = config_in(tmp_path)
+    config = load(file, {"verify.num_steps": "24", "verify.num_kills": "1"})
+    verify_mode.verify_resume(config, command=[f"--config={file}"], workdir=str(tmp_path / "run"))
+    printed = capsys.readouterr().out
+    assert "1 kills, 1 of them during a save" in printed
+    assert "the same: examples of batches, 24 lines" in printed
     assert printed.splitlines()[-1].startswith("BITWISE THE SAME: ")
 
 

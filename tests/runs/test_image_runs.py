@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, optimised
 from digits import (
     DIGITS,
     MIXED,
@@ -55,6 +55,13 @@ EVERYTHING = SMALL | MIXED | {
     "log.batches": "true",
 }  # fmt: skip
 TIMING = ("_per_second", "input_wait")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimised():
+    """An average of what does not change is that only where it is one operation."""
+    with optimised():
+        yield
 
 
 @pytest.fixture
@@ -184,7 +191,8 @@ def test_a_run_gives_its_body_and_statistics_to_one_with_another_head(
 
 def run_main(*flags: str, home: Path) -> str:
     """Runs main.py as a user would, on one device; what it printed."""
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    as_set_here = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
+    environment = {key: value for key, value in os.environ.items() if key not in as_set_here}
     finished = subprocess.run(
         [sys.executable, "main.py", *flags],
         cwd=ROOT,
@@ -204,6 +212,7 @@ def shipped(tmp_path_factory):
     return folder / "run", run_main(*flags, home=folder), folder
 
 
+@pytest.mark.slow
 def test_the_shipped_config_reaches_its_accuracy_and_shows_its_mistakes(shipped):
     workdir, printed, _ = shipped
     results = json.loads((workdir / "results.json").read_text())
@@ -220,6 +229,7 @@ def test_the_shipped_config_reaches_its_accuracy_and_shows_its_mistakes(shipped)
     assert page.count("data:image/png") == min(num_wrong, 24)
 
 
+@pytest.mark.slow
 def test_the_shipped_run_is_evaluated_anew_with_the_same_scores(shipped):
     workdir, _, home = shipped
     results = json.loads((workdir / "results.json").read_text())
@@ -228,8 +238,8 @@ def test_the_shipped_run_is_evaluated_anew_with_the_same_scores(shipped):
     assert json.loads((workdir / "results.json").read_text()) == results
 
 
-def test_check_shows_the_data_and_the_size_of_the_network(shipped):
-    printed = run_main("--mode=check", f"--config={DIGITS}", home=shipped[2])
+def test_check_shows_the_data_and_the_size_of_the_network(tmp_path):
+    printed = run_main("--mode=check", f"--config={DIGITS}", home=tmp_path)
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "parameters 72,842" in lines
     assert any(line.startswith("train: images 1,347 of 8 x 8 pixels") for line in lines)
