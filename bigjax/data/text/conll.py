@@ -1,19 +1,21 @@
 """Owns the reading of CoNLL column files: lines to sentences, tagging schemes to IOB2.
 
 Made for the user's own files, so whatever is malformed is an error that names file and line, and
-nothing is skipped or mended in silence. What becomes of the sentences belongs to `text.py`; the
+nothing is skipped or corrected in silence. A line at a time is read, so that a file of any size
+takes no more memory than its words. What becomes of the sentences belongs to `windowing.py`; the
 scores of tags belong to `metrics.py`.
 """
 
+import codecs
 import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, Strings, collect
 from bigjax.errors import UserError, nearest
 
 # The letters that each scheme puts before "-TYPE", and what a letter means in BIOES.
@@ -27,15 +29,6 @@ _LETTERS = {
 }
 _ROLES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
 _MARKED = re.compile(f"([{''.join(_ROLES)}])(?:-(.+))?")
-
-
-class _Columns(NamedTuple):
-    """What the lines of a file hold. tags: as written; first_lines: the line number of the first
-    word of each sentence; its other words are on the lines that follow."""
-
-    words: list[list[str]]
-    tags: list[list[str]]
-    first_lines: list[int]
 
 
 def read(
@@ -75,13 +68,13 @@ def read(
         raise UserError(f"token_column and tag_column are both {tag_column}; expected two columns")
     if separator == "":
         raise UserError("separator is ''; expected a character, or None to decide by the file")
-    lines = _read_lines(path)
+    seen = _Seen(array("q"), set())
     which = {"token": token_column, "tag": tag_column}
-    columns = _read_columns(lines, path=path, separator=separator, **which)
-    if not columns.words:
-        raise UserError(f"{path}: no sentence in its {len(lines)} lines; expected one word a line")
-    tags = _all_to_iob2(columns, scheme=scheme, path=path)
-    return Sentences(words=columns.words, tags=tags, where=str(path))
+    lines = _read_lines(path)
+    tagged = _read_sentences(lines, path=path, separator=separator, seen=seen, **which)
+    found = collect(tagged, where=str(path))
+    tags = _all_to_iob2(found.tags, scheme=scheme, path=path, seen=seen)
+    return found._replace(tags=tags)
 
 
 def to_iob2(tags: Sequence[str], *, scheme: str) -> list[str]:
@@ -108,42 +101,69 @@ def _known_scheme(scheme: str, *, valid: Iterable[str]) -> str:
 # --- lines and columns ---
 
 
-def _read_lines(path: str | os.PathLike) -> list[str]:
+class _Seen(NamedTuple):
+    """What reading a file learns beside its words and tags.
+
+    first_lines: the number of the line of the first word of each sentence; its other words are on
+      the lines that follow.
+    pairs: each tag with the one before it; a sentence stands between two "O". They are few, and all
+      that the validity of a file depends on.
+    """
+
+    first_lines: array
+    pairs: set[tuple[str, str]]
+
+
+def _read_lines(path: str | os.PathLike) -> Iterator[str]:
+    """Not as `str.splitlines`, which also splits at characters that words of real files hold."""
+    number = 0
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = b""
+            for content in file:  # noqa: B007 - the last one says how the file ends
+                text = _decode(content, path=path, number=number + 1)
+                text = text[:-1].rstrip("\r") if text.endswith("\n") else text
+                for line in text.split("\r"):
+                    number += 1
+                    yield line
+            if content[-1:] in (b"", b"\n"):
+                yield ""
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected a file of CoNLL columns") from error
+
+
+def _decode(content: bytes, *, path: str | os.PathLike, number: int) -> str:
+    """`number`: of the first line in it."""
+    if number == 1:
+        content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return _split_lines(data.decode("utf-8-sig"))
+        return content.decode()
     except UnicodeDecodeError as error:
-        # error.object, not data: without the byte order mark, as error.start counts.
-        number = len(_split_lines(error.object[: error.start].decode("latin-1")))
-        found = f"byte 0x{error.object[error.start]:02x}"
+        number += content[: error.start].count(b"\r")
+        found = f"byte 0x{content[error.start]:02x}"
         message = f"expected UTF-8, found {found}; convert the file, for example with iconv"
         raise UserError(f"{path}:{number}: {message}") from error
 
 
-def _split_lines(text: str) -> list[str]:
-    """Not `str.splitlines`, which also splits at characters that words of real files hold."""
-    if "\r" in text:
-        text = re.sub(r"\r*\n|\r", "\n", text)
-    return text.split("\n")
-
-
-def _read_columns(
-    lines: Sequence[str],
+def _read_sentences(
+    lines: Iterable[str],
     *,
     path: str | os.PathLike,
     token: int,
     tag: int,
     separator: str | None,
-) -> _Columns:
-    columns = _Columns([], [], [])
-    split, first = None, 0  # how the first line of data is split, and its number
-    inside = False  # a sentence
+    seen: _Seen,
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The words of each sentence and their tags as written; `seen` is filled on the way."""
+    split, first, number = None, 0, 0  # how the first line of data is split, and its number
+    words: list[str] = []
+    tags: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line or line.isspace() or _is_docstart(line):
-            inside = False
+            if words:
+                seen.pairs.update(_pairs(tags))
+                yield words, tags
+                words, tags = [], []
             continue
         if split is None:
             split, first = _splitter(separator or ("\t" if "\t" in line else " ")), number
@@ -159,14 +179,15 @@ def _read_columns(
         if not word or not label:
             empty = "tag" if word else "word"
             raise UserError(f"{path}:{number}: the {empty} is empty in {line[:60]!r}")
-        if not inside:
-            columns.words.append([])
-            columns.tags.append([])
-            columns.first_lines.append(number)
-            inside = True
-        columns.words[-1].append(word)
-        columns.tags[-1].append(label)
-    return columns
+        if not words:
+            seen.first_lines.append(number)
+        words.append(word)
+        tags.append(label)
+    if words:
+        seen.pairs.update(_pairs(tags))
+        yield words, tags
+    if not seen.first_lines:
+        raise UserError(f"{path}: no sentence in its {number} lines; expected one word a line")
 
 
 def _is_docstart(line: str) -> bool:
@@ -201,21 +222,23 @@ class _Fault(NamedTuple):
     message: str
 
 
-def _all_to_iob2(columns: _Columns, *, scheme: str, path: str | os.PathLike) -> list[list[str]]:
-    found = _recognise(columns.tags) if scheme == "auto" else scheme
+def _all_to_iob2(tags: Strings, *, scheme: str, path: str | os.PathLike, seen: _Seen) -> Strings:
+    found = _recognise(seen.pairs) if scheme == "auto" else scheme
     if found == "none":
-        return columns.tags
-    fault = _first_fault(columns.tags, scheme=found) if found else _first_misfit(columns.tags)
-    if fault is not None:
-        number = columns.first_lines[fault.sentence] + fault.index
+        return tags
+    made = {pair: found and _step(*pair, scheme=found) for pair in seen.pairs}
+    if None in made.values():
+        fault = _first_fault(tags, scheme=found) if found else _first_misfit(tags)
+        number = seen.first_lines[fault.sentence] + fault.index
         raise UserError(f"{path}:{number}: {fault.message}")
-    return [_convert(tags, scheme=found) for tags in columns.tags]
+    if all(tag == new for (_, tag), new in made.items()):
+        return tags
+    return Strings.of(_convert(sentence, scheme=found) for sentence in tags)
 
 
-def _recognise(sentences: Sequence[Sequence[str]]) -> str | None:
+def _recognise(pairs: set[tuple[str, str]]) -> str | None:
     """The scheme of a whole file: the first that it is valid in, else the first that has all its
     prefixes, or None where no scheme has them all."""
-    pairs = set().union(*map(_pairs, sentences))  # few, and all that validity depends on
     tags = {tag for _, tag in pairs}
     if not any(tag.startswith(("B-", "I-")) for tag in tags):
         unmarked = any(tag != "O" and not _MARKED.fullmatch(tag) for tag in tags)

@@ -1,19 +1,18 @@
 """Owns what a finished pass over a tagged split comes to: scores, tables, the worst errors, and the
 report on the data itself."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.errors import UserError
 from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion, EntityCounts, conlleval_spans, spans
 from bigjax.tasks.classes import confusion_section
 from bigjax.tasks.task import Score, Scores
-from bigjax.tasks.token_tagging.rows import Split, by_sentence, by_word
+from bigjax.tasks.token_tagging.rows import Split, by_word
 
 NUM_WORST = 20
 
@@ -21,7 +20,7 @@ NUM_WORST = 20
 def tag_names(splits: Sequence[Sentences]) -> list[str]:
     """Every tag a model may predict, in a fixed order: "O" first, then B- and I- of each type; tags
     that are not IOB2 (POS) in alphabetical order. UserError where splits differ in kind."""
-    of_split = [{tag for tags in sentences.tags for tag in tags} for sentences in splits]
+    of_split = [set(sentences.tags.distinct) for sentences in splits]
     found = set().union(*of_split)
     if not has_spans(found):
         for sentences, tags in zip(splits, of_split):
@@ -70,7 +69,7 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     logits = by_word(split, outputs)
     predicted = logits.argmax(axis=1)
     gold_tags = split.sentences.tags
-    predicted_tags = by_sentence(split, np.array(tags, object)[predicted])
+    predicted_tags = Strings(tags, predicted, gold_tags.offsets)
     if not has_spans(tags):
         labels = list(tags)
         return Scores({}, [_confusion(labels, gold=split.labels, predicted=predicted)])
@@ -107,7 +106,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 f"{name}: rows",
                 f"{split.packing.num_rows:,} of {split.packing.row_length} tokens, "
                 f"{split.packing.fill:.1%} filled; longest sentence "
-                f"{max(map(len, split.sentences.words))} words",
+                f"{split.sentences.words.lengths.max()} words",
             )
         )
         if len(lengths) > num_sentences:
@@ -124,10 +123,8 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 )
             )
         if has_spans(tags):
-            kinds = Counter(
-                tag[2:] for found in split.sentences.tags for tag in found if tag[0] == "B"
-            )
-            counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+            begins = {k[2:]: n for k, n in split.sentences.tags.counts().items() if k[0] == "B"}
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(begins.items()))
             rows.append((f"{name}: entities", counts or "none"))
     return rows
 
@@ -136,9 +133,8 @@ def _losses(split: Split, logits: np.ndarray) -> np.ndarray:
     """The summed loss of each sentence, float64."""
     probabilities = class_scores.softmax(logits)
     gold = probabilities[np.arange(len(split.labels)), split.labels]
-    sizes = np.fromiter(map(len, split.sentences.words), np.int64, len(split.sentences.words))
     with np.errstate(divide="ignore"):
-        return np.add.reduceat(-np.log(gold), np.cumsum(sizes) - sizes)
+        return np.add.reduceat(-np.log(gold), split.sentences.words.offsets[:-1])
 
 
 def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,16 +165,14 @@ def _confusion(labels: list[str], *, gold: np.ndarray, predicted: np.ndarray) ->
     return confusion_section(confusion, names=labels, title="Words by type")
 
 
-def _worst(
-    split: Split, predicted_tags: Sequence[Sequence[str]], losses: np.ndarray
-) -> dict[str, Any]:
+def _worst(split: Split, predicted_tags: Strings, losses: np.ndarray) -> dict[str, Any]:
     items = []
     for i in np.argsort(-losses, kind="stable").tolist():
         gold, found = spans(split.sentences.tags[i]), spans(predicted_tags[i])
         if gold != found:
             items.append(
                 {
-                    "words": list(split.sentences.words[i]),
+                    "words": split.sentences.words[i],
                     "gold": gold,
                     "predicted": found,
                     "caption": f"sentence {i + 1}, loss {losses[i]:.1f}",

@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bigjax.config.values import Config, choice
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
@@ -219,8 +221,9 @@ def _encode(
 ) -> Encoded:
     """Sentences of words, at least one each; and for each a record of its words and their tags with
     the probability of each."""
+    words = Strings.of(sentences)
     untagged = Sentences(
-        words=sentences, tags=[[tags[0]] * len(words) for words in sentences], where="input"
+        words, Strings(tags[:1], np.zeros(len(words.ids), np.int8), words.offsets), "input"
     )
     split = rows.encode_split(untagged, tags=tags, tokenizer=tokenizer, row_length=row_length)
 
