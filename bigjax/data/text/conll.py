@@ -1,9 +1,9 @@
 """Owns the reading of CoNLL column files: lines to sentences, tagging schemes to IOB2.
 
 Made for the user's own files, so whatever is malformed is an error that names file and line, and
-nothing is skipped or corrected in silence. A line at a time is read, so that a file of any size
-takes no more memory than its words. What becomes of the sentences belongs to `windowing.py`; the
-scores of tags belong to `metrics.py`.
+nothing is skipped or corrected in silence. A file is read a block at a time, so that one of any
+size takes no more memory than its words. What becomes of the sentences belongs to `windowing.py`,
+the scores of tags to `metrics.py`.
 """
 
 import codecs
@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 from bigjax.data.text.sentences import Sentences, Strings, collect
 from bigjax.errors import UserError, nearest
+
+_BLOCK_BYTES = 2**20  # of a file that are text at a time
+_NUM_KNOWN = 2**16  # lines that are taken apart once
 
 # The letters that each scheme puts before "-TYPE", and what a letter means in BIOES.
 _LETTERS = {
@@ -115,34 +118,36 @@ class _Seen(NamedTuple):
 
 
 def _read_lines(path: str | os.PathLike) -> Iterator[str]:
-    """Not as `str.splitlines`, which also splits at characters that words of real files hold."""
-    number = 0
+    number, rest = 0, ""
     try:
         with open(path, "rb") as file:
-            content = b""
-            for content in file:  # noqa: B007 - the last one says how the file ends
-                text = _decode(content, path=path, number=number + 1)
-                text = text[:-1].rstrip("\r") if text.endswith("\n") else text
-                for line in text.split("\r"):
-                    number += 1
-                    yield line
-            if content[-1:] in (b"", b"\n"):
-                yield ""
+            while content := file.read(_BLOCK_BYTES) + file.readline():
+                text = _decode(content, path=path, lines_before=number)
+                *lines, rest = _split_lines(text)  # the end of a block is that of a line
+                number += len(lines)
+                yield from lines
+        yield rest
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected a file of CoNLL columns") from error
 
 
-def _decode(content: bytes, *, path: str | os.PathLike, number: int) -> str:
-    """`number`: of the first line in it."""
-    if number == 1:
+def _decode(content: bytes, *, path: str | os.PathLike, lines_before: int) -> str:
+    if not lines_before:
         content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        number += content[: error.start].count(b"\r")
+        number = lines_before + len(_split_lines(content[: error.start].decode("latin-1")))
         found = f"byte 0x{content[error.start]:02x}"
         message = f"expected UTF-8, found {found}; convert the file, for example with iconv"
         raise UserError(f"{path}:{number}: {message}") from error
+
+
+def _split_lines(text: str) -> list[str]:
+    """Not `str.splitlines`, which also splits at characters that words of real files hold."""
+    if "\r" in text:
+        text = re.sub(r"\r*\n|\r", "\n", text)
+    return text.split("\n")
 
 
 def _read_sentences(
@@ -158,27 +163,33 @@ def _read_sentences(
     split, first, number = None, 0, 0  # how the first line of data is split, and its number
     words: list[str] = []
     tags: list[str] = []
+    known: dict[str, tuple[str, str]] = {}  # most lines of a text were there before
     for number, line in enumerate(lines, 1):
-        if not line or line.isspace() or _is_docstart(line):
+        if line in known:
+            word, label = known[line]
+        elif not line or line.isspace() or _is_docstart(line):
             if words:
                 seen.pairs.update(_pairs(tags))
                 yield words, tags
                 words, tags = [], []
             continue
-        if split is None:
-            split, first = _splitter(separator or ("\t" if "\t" in line else " ")), number
-            width = len(split(line))
-        fields = split(line)
-        if len(fields) != width or number == first:
-            expected = _expected_width(len(fields), first=width, token=token, tag=tag)
-            if expected:
-                as_before = "" if number == first else f" as on line {first}"
-                found = f"found {len(fields)} in {line[:60]!r}"
-                raise UserError(f"{path}:{number}: expected {expected}{as_before}, {found}")
-        word, label = fields[token].strip(" "), fields[tag].strip()
-        if not word or not label:
-            empty = "tag" if word else "word"
-            raise UserError(f"{path}:{number}: the {empty} is empty in {line[:60]!r}")
+        else:
+            if split is None:
+                split, first = _splitter(separator or ("\t" if "\t" in line else " ")), number
+                width = len(split(line))
+            fields = split(line)
+            if len(fields) != width or number == first:
+                expected = _expected_width(len(fields), first=width, token=token, tag=tag)
+                if expected:
+                    as_before = "" if number == first else f" as on line {first}"
+                    found = f"found {len(fields)} in {line[:60]!r}"
+                    raise UserError(f"{path}:{number}: expected {expected}{as_before}, {found}")
+            word, label = fields[token].strip(" "), fields[tag].strip()
+            if not word or not label:
+                empty = "tag" if word else "word"
+                raise UserError(f"{path}:{number}: the {empty} is empty in {line[:60]!r}")
+            if len(known) < _NUM_KNOWN:
+                known[line] = word, label
         if not words:
             seen.first_lines.append(number)
         words.append(word)
