@@ -93,7 +93,7 @@ def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -
         raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
     for step in reversed(steps):
         try:
-            facts = manifest.read(os.path.join(inside, str(step))).facts
+            facts = restore.agreed(os.path.join(inside, str(step))).facts
             _check_frozen(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
             best = facts["best_step"] if which == "best" else None
             if best is not None:
