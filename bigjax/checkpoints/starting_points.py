@@ -227,7 +227,7 @@ def _full_state_of(path: str, *, setup: Setup) -> TrainState:
     for name, content in setup.task.use.files.items():
         other = os.path.join(origins.run_of(path) or path, name)
         if os.path.exists(other):
-            with open(other, encoding="utf-8", newline="") as file:
+            with open(other, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 if file.read() != content:
                     raise UserError(
                         f"init.resume_from={path}: its {name} is not this run's, so its state "

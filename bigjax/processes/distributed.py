@@ -98,6 +98,7 @@ def tell(text: str) -> dict[int, str]:
     Goes through the coordinator; while that cannot be reached, nobody is known to tell anything.
     """
     client = jax_distributed.global_state.client
+    text = text.encode(errors="backslashreplace").decode()  # it may name a file
     try:
         client.key_value_set(f"bigjax/told/{number()}", text, allow_overwrite=True)
         told = client.key_value_dir_get("bigjax/told/")

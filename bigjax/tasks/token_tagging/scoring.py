@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bigjax.data.text.sentences import Sentences, Strings
-from bigjax.errors import UserError
+from bigjax.errors import UserError, first_of
 from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion, EntityCounts, conlleval_spans, spans
 from bigjax.tasks.classes import confusion_section
@@ -126,7 +126,29 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
             begins = {k[2:]: n for k, n in split.sentences.tags.counts().items() if k[0] == "B"}
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(begins.items()))
             rows.append((f"{name}: entities", counts or "none"))
-    return rows
+    return rows + [("warning", line) for line in warnings(splits)]
+
+
+def warnings(splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """What of the data is hardly meant; a line each."""
+    if "train" not in splits:
+        return ()
+    of_split = {name: split.sentences.tags.counts() for name, split in splits.items()}
+    of_train, lines = of_split.pop("train"), []
+    if len(of_train) == 1:
+        lines.append(
+            f"every word of train ({splits['train'].sentences.where}) has the tag "
+            f"{next(iter(of_train))!r}: there is nothing to learn; see that it is read as it is "
+            "meant"
+        )
+    for name, counts in of_split.items():
+        unseen = [f"{tag} ({count:,})" for tag, count in counts.items() if tag not in of_train]
+        if unseen:
+            lines.append(
+                f"{name} has tags that no word of train has, which cannot be learnt: "
+                f"{first_of(unseen)}"
+            )
+    return tuple(lines)
 
 
 def _losses(split: Split, logits: np.ndarray) -> np.ndarray:

@@ -175,6 +175,7 @@ def _task(
                 "tokens": (batch["segments"] > 0).sum(),
             },
             report=lambda: scoring.data_report(splits, tags=tags),
+            warnings=scoring.warnings(splits),
         ),
         scoring=Scoring(
             declared=scoring.declared(tags),
