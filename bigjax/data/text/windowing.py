@@ -19,9 +19,7 @@ from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.errors import UserError
 
-_BLOCK = (
-    2**19
-)  # sub-words that are put into windows at once: what says where takes 50 bytes of each
+_BLOCK = 2**19  # sub-words put into windows at once; what says where takes 50 bytes of each
 _NUM_ENCODED = 2**14  # distinct words that the tokenizer gets at once
 
 
