@@ -2,10 +2,10 @@
 
     python main.py --config=configs/cnn_folder.py --workdir=runs/own --config.data.train=FOLDER
 
-FOLDER/CLASS/*.png (or jpg, webp, bmp), of any size: each image is resized so that its shorter side
-has data.image_size pixels, and cut to the square in its middle. dev and test folders of the same
-form are given with --config.data.dev=FOLDER --config.data.test=FOLDER; without dev a tenth of train
-is held out. An image that cannot be read is an error that names it.
+FOLDER/CLASS/*.png (or whatever else Pillow reads), of any size: each image is resized so that its
+shorter side has data.image_size pixels, and cut to the square in its middle. dev and test folders
+of the same form are given with --config.data.dev=FOLDER --config.data.test=FOLDER; without dev a
+tenth of train is held out. An image that cannot be read is an error that names it.
 """
 
 import ml_collections

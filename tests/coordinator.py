@@ -2,10 +2,11 @@
 
 
 class Client:
-    """A coordinator that knows what other processes have said."""
+    """A coordinator that knows what other processes have said. echoes: whether of what is not known
+    of them they say the same as the first process."""
 
-    def __init__(self, **said):
-        self.said = dict(said)
+    def __init__(self, *, echoes=False, **said):
+        self.said, self.echoes = dict(said), echoes
 
     def key_value_set(self, key, text, allow_overwrite=False):
         assert allow_overwrite or key not in self.said
@@ -16,6 +17,9 @@ class Client:
 
     def blocking_key_value_get(self, key, milliseconds):
         assert milliseconds > 0
+        first = f"{key.rpartition('/')[0]}/0"
+        if key not in self.said and self.echoes and first in self.said:
+            return self.said[first]
         if key not in self.said:
             raise RuntimeError(f"DEADLINE_EXCEEDED: {key}")
         return self.said[key]

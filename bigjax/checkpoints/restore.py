@@ -1,8 +1,13 @@
 """Owns reading the arrays of a checkpoint: what is returned is bit for bit what was saved, or there
-is an error that names what is not. Which checkpoint is read belongs to the caller."""
+is an error that names what is not. Which checkpoint is read belongs to the caller.
+
+Every process of a run reads, and all come to the same verdict: each hashes its share of the files,
+and what one finds damaged is damaged for all of them, so they fall back to the same checkpoint.
+"""
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +19,7 @@ from bigjax.checkpoints.hashes import by_name, check_files, content_hashes
 from bigjax.checkpoints.manifest import DamagedCheckpoint, Facts, Manifest
 from bigjax.errors import UserError
 from bigjax.models.origins import run_of
+from bigjax.processes import distributed
 from bigjax.trees import leaf_names, map_named
 
 
@@ -26,7 +32,7 @@ def read_state(folder: str, *, like: Any) -> tuple[Any, Facts]:
       UserError: there is none; its arrays are not those of `like`; or it is whole and yet cannot
         be read.
     """
-    found = manifest.read(folder)
+    found = agreed(folder)
     differ = _differences(found, like)
     if differ:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
@@ -35,7 +41,7 @@ def read_state(folder: str, *, like: Any) -> tuple[Any, Facts]:
             "the config it was made with, or another --workdir; init.checkpoint=FOLDER takes the "
             "parameters that fit"
         )
-    _verify_files(folder, found)
+    agreed(folder, look=_verify_files)
     largest = max((x.size * x.dtype.itemsize for x in jax.tree.leaves(like)), default=0)
     handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=(largest + 2**20) / 1e9)
     state = _read(folder, handler=handler, args=ocp.args.StandardRestore(like))
@@ -56,8 +62,7 @@ def read_params(folder: str) -> tuple[Any, Any, int]:
       DamagedCheckpoint, UserError: as `read_state` does.
     """
     folder = _chosen(os.path.abspath(folder))
-    found = manifest.read(folder)
-    _verify_files(folder, found)
+    found = agreed(folder, look=_verify_files)
     handler = ocp.PyTreeCheckpointHandler()
     with ocp.Checkpointer(handler) as reader:
         tree = reader.metadata(os.path.join(folder, "state")).item_metadata.tree
@@ -76,7 +81,7 @@ def read_variables(folder: str, *, like: Any) -> Any:
     Raises:
       DamagedCheckpoint, UserError: as `read_state` does.
     """
-    found = manifest.read(folder)
+    found = agreed(folder)
     params = _scored_params(found)
     rest = {name: tree for name, tree in like.items() if name != "params"}
     wanted = {params: like["params"]} | ({"model_state": rest} if rest else {})
@@ -91,7 +96,7 @@ def read_variables(folder: str, *, like: Any) -> Any:
     if differ:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
         raise UserError(f"{_named(folder)} is not of this config's model: {differ[0]}{more}")
-    _verify_files(folder, found)
+    agreed(folder, look=_verify_files)
     args = ocp.checkpoint_utils.construct_restore_args(wanted)
     read = _read_parts(folder, found, wanted, restore_args=args)
     return {"params": read[params], **read.get("model_state", {})}
@@ -195,9 +200,33 @@ def _differences(found: Manifest, wanted: Any) -> list[str]:
     ]
 
 
-def _verify_files(folder: str, found: Manifest) -> None:
+def agreed(folder: str, *, look: Callable[[str], Manifest] = manifest.read) -> Manifest:
+    """What `look` finds in the folder of a checkpoint, where it is whole for every process of the
+    run. All of them call this.
+
+    Raises:
+      DamagedCheckpoint: in all of them, where it is for one.
+    """
+    found, problem = None, None
     try:
-        problems = check_files(folder, expected=found.files)
+        found = look(folder)
+    except DamagedCheckpoint as error:
+        problem = error.problem
+    problems = distributed.exchange(problem, what=f"view of {_named(folder)}")
+    for number, problem in enumerate(problems):
+        if problem is not None:
+            seen_by = f", as process {number} sees it" if len(problems) > 1 else ""
+            raise DamagedCheckpoint(folder, problem=problem + seen_by)
+    return found
+
+
+def _verify_files(folder: str) -> Manifest:
+    """Of several processes each looks at its share of the files."""
+    found = manifest.read(folder)
+    by_size = sorted(found.files, key=lambda name: (-found.files[name][0], name))
+    own = by_size[distributed.number() :: distributed.num_processes()]
+    try:
+        problems = check_files(folder, expected={name: found.files[name] for name in own})
     except OSError as error:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}); fix that and run the same "
@@ -205,6 +234,7 @@ def _verify_files(folder: str, found: Manifest) -> None:
         ) from error
     if problems:
         raise DamagedCheckpoint(folder, problem=_with_count(problems))
+    return found
 
 
 def _verify_content(folder: str, found: Manifest, tree: Any) -> None:

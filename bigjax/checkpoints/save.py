@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from bigjax.checkpoints import manifest
 from bigjax.checkpoints.hashes import by_name, content_hashes, file_hashes
 from bigjax.checkpoints.manifest import DamagedCheckpoint, Facts, Manifest
-from bigjax.checkpoints.restore import first_line, read_state
+from bigjax.checkpoints.restore import agreed, first_line, read_state
 from bigjax.errors import UserError
 from bigjax.trees import leaf_names
 
@@ -208,7 +208,7 @@ class Checkpoints:
     def _replace_facts(self, step: int, *, facts: Facts, score: float | None) -> bool:
         """Whether there was a checkpoint to replace them in; a damaged one is put aside."""
         try:
-            found = manifest.read(self._path(step))
+            found = agreed(self._path(step))
         except DamagedCheckpoint:
             self._set_aside(step)
             return False

@@ -96,7 +96,7 @@ def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -
         raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
     for step in reversed(steps):
         try:
-            facts = manifest.read(os.path.join(inside, str(step))).facts
+            facts = restore.agreed(os.path.join(inside, str(step))).facts
             _check_frozen(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
             best = facts["best_step"] if which == "best" else None
             if best is not None:
@@ -231,7 +231,7 @@ def _full_state_of(path: str, *, setup: Setup) -> TrainState:
     for name, content in setup.task.use.files.items():
         other = os.path.join(origins.run_of(path) or path, name)
         if os.path.exists(other):
-            with open(other, encoding="utf-8", newline="") as file:
+            with open(other, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 if file.read() != content:
                     raise UserError(
                         f"init.resume_from={path}: its {name} is not this run's, so its state "

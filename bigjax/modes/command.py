@@ -5,6 +5,7 @@ Nothing heavy is imported before the flags are known.
 """
 
 import argparse
+import io
 import os
 import sys
 
@@ -25,6 +26,9 @@ its code."""
 def main(arguments: list[str]) -> int:
     """Runs what `arguments` ask for; returns the exit code."""
     flags, rest = _parser().parse_known_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # the name of a file may hold what is no text
+            stream.reconfigure(errors="backslashreplace")
 
     if flags.devices is not None:
         _use_fake_devices(flags.devices)

@@ -1,5 +1,7 @@
 """Owns `--mode=train`: a run from its start, or from where it stopped, to its end."""
 
+import sys
+
 from bigjax.checkpoints.starting_points import begin
 from bigjax.config.values import Config
 from bigjax.engine.build import Setup, build
@@ -46,6 +48,8 @@ def train(
         start = begin(setup, checkpoints)
         writer, ledger = Writers([]), None
         if distributed.is_first():
+            for line in setup.task.data.warnings:
+                print(f"warning: {line}", file=sys.stderr, flush=True)
             folder.write_start(
                 workdir,
                 config=config,

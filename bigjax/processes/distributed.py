@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -97,6 +98,7 @@ def tell(text: str) -> dict[int, str]:
     Goes through the coordinator; while that cannot be reached, nobody is known to tell anything.
     """
     client = jax_distributed.global_state.client
+    text = text.encode(errors="backslashreplace").decode()  # it may name a file
     try:
         client.key_value_set(f"bigjax/told/{number()}", text, allow_overwrite=True)
         told = client.key_value_dir_get("bigjax/told/")
@@ -123,19 +125,8 @@ def compare(facts: Mapping[str, Any], *, what: str, fix: str = SAME) -> None:
     """
     if num_processes() == 1:
         return
-    client = jax_distributed.global_state.client
-    key = f"bigjax/facts/{what}"
-    client.key_value_set(f"{key}/{number()}", json.dumps(facts))
     first: dict[str, Any] = {}
-    for other in range(num_processes()):
-        try:
-            text = client.blocking_key_value_get(f"{key}/{other}", WAIT_SECONDS * 1000)
-        except RuntimeError as error:
-            raise UserError(
-                f"process {other} did not state its {what} within {WAIT_SECONDS} s "
-                f"({str(error).splitlines()[0]}); look at what it printed, and run again"
-            ) from error
-        found = json.loads(text)
+    for other, found in enumerate(_stated(facts, what=what)):
         first = first or found
         for name in {**first, **found}:
             if found.get(name) != first.get(name):
@@ -143,6 +134,37 @@ def compare(facts: Mapping[str, Any], *, what: str, fix: str = SAME) -> None:
                     f"process {other} differs from process 0 in {name}: {found.get(name)!r} and "
                     f"{first.get(name)!r}; {fix}"
                 )
+
+
+def exchange(value: Any, *, what: str) -> list[Any]:
+    """The JSON value that each process gives, in the order of their numbers. Talks through the
+    coordinator, so processes may find out by it whether they go on to the same collective.
+
+    Every process calls it, and does so in the same order. ProcessGone where one is too late.
+
+    Args:
+      what: a name for the value, for messages.
+    """
+    if num_processes() == 1:
+        return [value]
+    return list(_stated(value, what=f"{what} ({next(_exchanges)})"))
+
+
+def _stated(value: Any, *, what: str) -> Iterator[Any]:
+    """What each process states of `what`, a name that is used once in a run."""
+    client = jax_distributed.global_state.client
+    client.key_value_set(f"bigjax/facts/{what}/{number()}", json.dumps(value))
+    for other in range(num_processes()):
+        try:
+            text = client.blocking_key_value_get(
+                f"bigjax/facts/{what}/{other}", WAIT_SECONDS * 1000
+            )
+        except RuntimeError as error:
+            raise ProcessGone(
+                f"process {other} did not state its {what} within {WAIT_SECONDS} s "
+                f"({str(error).splitlines()[0]}); see what it printed, and start again"
+            ) from error
+        yield json.loads(text)
 
 
 def first_says(value: bool) -> bool:
@@ -159,6 +181,7 @@ def _launched_in_parallel() -> bool:
     )
 
 
+_exchanges = itertools.count(1)  # the same number in all processes
 _relays: list[subprocess.Popen[str]] = []  # one; it lives as long as this process
 
 

@@ -44,11 +44,16 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE
 def create(workdir: str) -> None:
     """Raises UserError where the folder cannot be made or written to."""
     try:
+        os.path.abspath(workdir).encode()
         os.makedirs(workdir, exist_ok=True)
         probe = os.path.join(workdir, ".writable")
         with open(probe, "w", encoding="utf-8"):
             pass
         os.remove(probe)
+    except UnicodeEncodeError as error:  # checkpoints are written by libraries that know no other
+        raise UserError(
+            f"--workdir={workdir}: its path is not UTF-8; give a folder whose name is"
+        ) from error
     except OSError as error:
         raise UserError(
             f"--workdir={workdir}: cannot be written to ({error.strerror}); give a folder of yours"
@@ -150,7 +155,7 @@ def check_files(workdir: str, *, task: Task) -> None:
     for name, content in task.use.files.items():
         path = os.path.join(workdir, name)
         if os.path.exists(path):
-            with open(path, encoding="utf-8", newline="") as file:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 if file.read() != content:
                     raise UserError(
                         f"{path}: is not what this config, checkpoint and data make now; undo "
@@ -289,11 +294,13 @@ def _read_json(workdir: str, name: str) -> dict[str, Any]:
 
 
 def _write_json(workdir: str, name: str, value: Any) -> None:
-    _write_text(workdir, name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # A byte of a file's name that is no text is a lone surrogate, which JSON can spell.
+    _write_text(workdir, name, text.encode(errors="backslashreplace").decode())
 
 
 def _write_text(workdir: str, name: str, content: str) -> None:
     path = os.path.join(workdir, name)
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
+    with open(path + ".tmp", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(content)
     os.replace(path + ".tmp", path)

@@ -71,12 +71,15 @@ class Data(NamedTuple):
       about.
     counts: batch -> named sums over it, for throughput ("sentences", "tokens").
     report: () -> rows (name, value), for `--mode=check` and the report's data card.
+    warnings: lines on what of the data is hardly meant, for the start of training; they are among
+      the rows of the report too.
     """
 
     train: Dataset | None
     evals: Mapping[str, Dataset]
     counts: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]
     report: Callable[[], list[tuple[str, str]]]
+    warnings: tuple[str, ...] = ()
 
 
 class Score(NamedTuple):

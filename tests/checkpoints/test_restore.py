@@ -1,13 +1,18 @@
 """Reading checkpoints: of the right arrays, verified, whole or the parameters alone."""
 
 import errno
+import json
 import os
+import socket
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from conftest import ROOT
 from saved_states import assert_bitwise_equal, like, make_state, open_in, save_all
 
 from bigjax.checkpoints import restore
@@ -15,6 +20,7 @@ from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
 from bigjax.models import origins
+from bigjax.processes import distributed
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +218,99 @@ def test_the_largest_difference_of_two_checkpoints_names_its_parameter(tmp_path)
     )
     found = restore.largest_difference(folder_of(tmp_path, 1), folder_of(tmp_path, 2))
     assert found == "the largest difference of a parameter is 0.25, in b/bias"
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+def test_each_of_several_processes_hashes_its_share_of_the_files(saved, monkeypatch):
+    hashed = [set(), set(), set()]
+    for number, names in enumerate(hashed):
+        monkeypatch.setattr(distributed, "num_processes", lambda: 3)
+        monkeypatch.setattr(distributed, "number", lambda number=number: number)
+        monkeypatch.setattr(distributed, "exchange", lambda value, *, what: [value])  # noqa: ARG005
+        monkeypatch.setattr(
+            restore, "check_files", lambda _, *, expected, names=names: names.update(expected)
+        )
+        restore.read_params(folder_of(saved, 1))
+    expected = restore.manifest.read(folder_of(saved, 1)).files
+    assert set.union(*hashed) == set(expected)
+    assert sum(map(len, hashed)) == len(expected)
+
+
+# Of two processes the second alone finds that one checkpoint has other bytes than were saved and
+# another no manifest; then, saving, that the manifest of the third is damaged.
+ONE_ALONE = """
+import json, pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from bigjax.checkpoints import manifest, restore, save
+from bigjax.engine import sharding
+
+def state(step):
+    whole = NamedSharding(Mesh(np.array(jax.devices()), "d"), PartitionSpec())
+    return {{"x": jax.make_array_from_callback((4,), whole, lambda i: np.full(4, step)[i])}}
+
+checkpoints = save.Checkpoints(sys.argv[3], keep_latest=5, keep_best=0)
+for step in (1, 2, 3):
+    checkpoints.save(state(step), step=step, facts={{}}, score=None)
+checkpoints.wait()
+check_files, read = restore.check_files, manifest.read
+damaged = {{"2"}}
+
+def other_bytes(folder, *, expected):
+    if folder.endswith("/3"):
+        return ["x has other bytes"]
+    return check_files(folder, expected=expected)
+
+def no_manifest(folder):
+    if folder.rpartition("/")[2] in damaged:
+        raise manifest.DamagedCheckpoint(folder, problem="no manifest")
+    return read(folder)
+
+if jax.process_index() == 1:
+    restore.check_files, manifest.read = other_bytes, no_manifest
+    restore.agreed.__kwdefaults__["look"] = no_manifest
+like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state(0))
+found, _, messages = checkpoints.restore_newest(like=like)
+damaged.add("1")
+checkpoints.save(state(1), step=1, facts={{}}, score=None)
+checkpoints.close()
+print(json.dumps([found["x"].addressable_data(0).tolist(), messages]))
+"""
+
+
+def test_what_one_process_alone_finds_damaged_no_process_uses(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    program = ONE_ALONE.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, address, str(number), str(tmp_path)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        ended = [child.communicate(timeout=240) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], ended
+    first, other = (json.loads(out.splitlines()[-1]) for out, _ in ended)
+    assert first == other
+    numbers, messages = first
+    assert numbers == [1, 1, 1, 1]
+    assert [message.partition("; ")[0] for message in messages] == [
+        "checkpoint 3 is damaged: x has other bytes, as process 1 sees it",
+        "checkpoint 2 is damaged: no manifest, as process 1 sees it",
+    ]
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == [
+        "1", "1.damaged", "2.damaged", "3.damaged",
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from bigjax.config import sections
 from bigjax.data import pipeline
 from bigjax.data.dataset import Dataset, rows_a_batch
 from bigjax.data.text import packing, tokenization, windowing
+from bigjax.data.text.sentences import Strings
 from bigjax.errors import UserError
 
 ROW_LENGTH, BATCH_ROWS = 16, 4
@@ -18,7 +19,7 @@ ROW_LENGTH, BATCH_ROWS = 16, 4
 @pytest.fixture(scope="module")
 def dataset(tiny_bert) -> Dataset:
     """Thirty packed sentences, in batches of four rows."""
-    sentences = [["John", "saw", "Berlin", "."][: 1 + i % 4] for i in range(30)]
+    sentences = Strings.of(["John", "saw", "Berlin", "."][: 1 + i % 4] for i in range(30))
     tokenizer = tokenization.load_tokenizer(tiny_bert)
     windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=ROW_LENGTH)
     packed = packing.plan(windows.lengths, row_length=ROW_LENGTH)

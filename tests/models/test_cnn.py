@@ -71,6 +71,13 @@ def test_batch_norm_equals_the_formula_over_the_rows_that_exist(variables, x_BHW
     assert_close(stats["var"], 0.9 * old["var"] + 0.1 * var)
 
 
+def test_rows_that_do_not_exist_leave_the_statistics_as_they_were(variables, x_BHWC):
+    """As a part of an update has, where there are more parts than rows."""
+    _, stats = normalised(variables, x_BHWC, mask_B=np.zeros(8, bool))
+    for name, old in variables["batch_stats"].items():
+        np.testing.assert_array_equal(stats[name], old)
+
+
 @pytest.mark.parametrize("mask_B", [np.ones(8, bool), EXISTS], ids=["all exist", "some do"])
 def test_batch_norm_equals_flaxs_and_so_do_its_gradients(variables, x_BHWC, mask_B):
     weights = normal(*x_BHWC.shape, seed=5) * mask_B.reshape(-1, 1, 1, 1)

@@ -13,7 +13,7 @@ from coordinator import Client
 from jax._src import distributed as jax_distributed
 from jax._src.lib import _jax
 
-from bigjax.errors import UserError
+from bigjax.errors import ProcessGone, UserError
 from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
 
@@ -215,7 +215,20 @@ def test_what_to_do_about_facts_that_differ_can_be_said(first_of_two):
         distributed.compare({"a": 1}, what="steps", fix="mount it")
 
 
+def test_each_process_learns_what_each_one_says_as_often_as_they_are_asked(first_of_two):
+    first_of_two.echoes = True
+    assert distributed.exchange({"a": [1]}, what="view") == [{"a": [1]}, {"a": [1]}]
+    (said,) = first_of_two.said
+    again = re.sub(r"\d+(?=\)/0)", lambda found: str(int(found[0]) + 1), said)
+    first_of_two.said[again.removesuffix("0") + "1"] = "null"
+    assert distributed.exchange("mine", what="view") == ["mine", None]
+
+
+def test_alone_a_process_hears_itself():
+    assert distributed.exchange("mine", what="view") == ["mine"]
+
+
 @pytest.mark.usefixtures("first_of_two")
 def test_a_process_that_states_nothing_is_named():
-    with pytest.raises(UserError, match="process 1 did not state its data within 3600 s"):
+    with pytest.raises(ProcessGone, match="process 1 did not state its data within 3600 s"):
         distributed.compare({"a": 1}, what="data")

@@ -4,6 +4,7 @@ for digits from the command line."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from bigjax.checkpoints import restore, starting_points
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.data.images import image_sources
 from bigjax.engine import build, sharding
+from bigjax.errors import UserError
 from bigjax.modes import train
 from bigjax.trees import leaf_names
 
@@ -159,6 +161,17 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(finished, tmp_path, m
     assert metrics_of(tmp_path) == metrics_of(finished.workdir)
     for name in ("batches.jsonl", "classes.txt"):
         assert (tmp_path / name).read_bytes() == (finished.workdir / name).read_bytes()
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_other_parts_of_an_update_are_refused_where_there_are_batch_statistics(
+    finished, fast_file, tmp_path
+):
+    """They are of a part, so their number shapes the run."""
+    workdir = Path(shutil.copytree(finished.workdir, tmp_path / "run"))
+    changed = load(EVERYTHING | {"batch.accumulate": "3"}, file=fast_file)
+    with pytest.raises(UserError, match=r"parts of an update \(batch\.accumulate\): 1 -> 3"):
+        train.train(changed, workdir=str(workdir))
 
 
 def test_eight_devices_give_the_curve_of_one(finished, tmp_path):

@@ -93,10 +93,10 @@ def finished(tmp_path_factory):
     return train_on_one_device(load(), workdir=tmp_path_factory.mktemp("finished"))
 
 
-def from_run(run: Run) -> configs.Config:
+def from_run(run: Run, overrides=()) -> configs.Config:
     """Of a run that starts from the parameters of another one, with its vocabulary and sizes."""
     shrunk = {k: v for k, v in SHRUNK.items() if not k.startswith(("model.", "text.vocab"))}
-    overrides = shrunk | {"init.checkpoint": str(run.workdir)}
+    overrides = shrunk | {"init.checkpoint": str(run.workdir)} | dict(overrides)
     file = f"{ROOT}/configs/bert_ner.py"
     return configs.load(file, overrides=overrides, schema=settings.schema)
 
@@ -311,6 +311,76 @@ def test_parameters_of_another_run_start_a_run_with_its_own_tokenizer(finished, 
     assert source == f"{finished.workdir} (step {best})"
     assert_bitwise_equal(state.params, finished.restore(best)[0].params)
     assert "arrays matched" in capsys.readouterr().out
+
+
+def with_tags(run: Run, tmp_path: Path, *, change) -> tuple[Run, list[str]]:
+    """A copy of the run that says of other tags that it was trained for them, and those tags."""
+    workdir = copy_of(run.workdir, tmp_path)
+    tags = change((workdir / "tags.txt").read_text().split())
+    (workdir / "tags.txt").write_text("".join(f"{tag}\n" for tag in tags))
+    return run._replace(workdir=workdir), tags
+
+
+def params_from(run: Run):
+    """The parameters that a run starts with which is given those of another one."""
+    return starting_points.new_state(build.build(from_run(run)))[0].params
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_tags_of_another_order_permute_the_head(finished, tmp_path, capsys):
+    other, tags = with_tags(finished, tmp_path, change=lambda tags: [tags[0], *tags[:0:-1]])
+    ours = finished.setup.task.use.files["tags.txt"].split()
+    assert tags != ours and sorted(tags) == sorted(ours)
+    found = params_from(other)
+    expected = finished.restore(results_of(finished.workdir)["step"])[0].params
+    columns = [tags.index(tag) for tag in ours]
+    for name in ("kernel", "bias"):
+        moved = np.asarray(expected["head"][name])[..., columns]
+        np.testing.assert_array_equal(found["head"][name], moved)
+    assert_bitwise_equal(found["encoder"], expected["encoder"])
+    assert "at random" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_of_a_run_with_other_tags_the_encoder_is_taken_and_the_head_starts_at_random(
+    finished, tmp_path, capsys
+):
+    other, _ = with_tags(finished, tmp_path, change=lambda tags: [*tags[:-1], "I-OTHER"])
+    found = params_from(other)
+    expected = finished.restore(results_of(finished.workdir)["step"])[0].params
+    assert_bitwise_equal(found["encoder"], expected["encoder"])
+    assert not np.array_equal(found["head"]["kernel"], expected["head"]["kernel"])
+    printed = capsys.readouterr().out
+    assert all(told in printed for told in ("params/head/kernel", "at random", "I-OTHER"))
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_layers_are_taken_into_a_scan_and_out_of_it_again(finished, tmp_path):
+    scanned = build.build(from_run(finished, {"model.scan_layers": "true"}))
+    state, _ = starting_points.new_state(scanned)
+    expected = finished.restore(results_of(finished.workdir)["step"])[0].params
+    encoder = jax.device_get(expected["encoder"])
+    stacked = huggingface.stack_layers(encoder, num_layers=2)
+    assert_bitwise_equal(jax.device_get(state.params["encoder"]), stacked)
+    assert_bitwise_equal(state.params["head"], expected["head"])
+
+    other = tmp_path / "scanned"
+    other.mkdir()
+    for name in ("tags.txt", "tokenizer.json", "encoder.json"):
+        shutil.copy(finished.workdir / name, other)
+    checkpoints = Checkpoints(str(other), keep_latest=1, keep_best=1)
+    checkpoints.save(state, step=0, facts={}, score=None)
+    checkpoints.close()
+    assert_bitwise_equal(params_from(finished._replace(workdir=other)), expected)
+
+
+@pytest.mark.usefixtures("on_one_device")
+def test_the_full_state_of_a_run_with_other_tags_is_refused(finished, tmp_path):
+    """It would be read with other meanings."""
+    other, _ = with_tags(finished, tmp_path, change=lambda tags: [*tags[:-1], "I-OTHER"])
+    given = {"init.resume_from": str(other.workdir), "num_steps": str(NUM_STEPS + 2)}
+    with pytest.raises(UserError, match=r"init\.resume_from=.*: its tags\.txt is not this run's"):
+        train.train(load(given), workdir=str(tmp_path / "new"))
 
 
 # --- devices --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,9 @@ import numpy as np
 from bigjax.errors import UserError
 
 Shape = tuple[int, int, int]
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+_FREQUENT = ("JPEG", "PNG", "WEBP", "BMP")  # formats, which are tried first
+# Those that Pillow recognises and cannot read, or has another program read.
+_ONLY_RECOGNISED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _ORIENTATION = 0x0112  # EXIF 2.32, section 4.6.4
 _NUM_NAMED = 3  # how many of the images that cannot be read an error names
 
@@ -33,6 +36,7 @@ class Images(NamedTuple):
     shape: (H, W, C).
     where: the place the images come from, for messages ("cifar10:train").
     fingerprint: sha256 (hex) of images as stored, labels and class names, not of paths.
+    left_out: how many files beside the images are none, by the ends of their names (".txt").
     """
 
     pixels: Callable[[np.ndarray], np.ndarray]
@@ -41,6 +45,7 @@ class Images(NamedTuple):
     shape: Shape
     where: str
     fingerprint: str
+    left_out: Mapping[str, int] = MappingProxyType({})
 
 
 class Encoded(NamedTuple):
@@ -51,6 +56,7 @@ class Encoded(NamedTuple):
     name: id -> what messages call the image.
     num: how many there are.
     channels: 3 for RGB, 1 for grey; what is stored otherwise is converted.
+    left_out: as in `Images`.
     """
 
     read: Callable[[np.ndarray], Iterable[tuple[bytes | Path, int]]]
@@ -59,6 +65,7 @@ class Encoded(NamedTuple):
     class_names: tuple[str, ...]
     channels: int
     where: str
+    left_out: Mapping[str, int] = MappingProxyType({})
 
 
 def in_memory(
@@ -111,6 +118,7 @@ def load(
             fingerprint=_fingerprint(
                 first_look.content, labels=first_look.labels, class_names=encoded.class_names
             ),
+            left_out=encoded.left_out,
         )
     if problems:
         total = sum(encoded.num for encoded in splits.values())
@@ -125,11 +133,22 @@ def load(
     return loaded
 
 
+@functools.cache
+def formats() -> Mapping[str, str]:
+    """The formats of images that the installed Pillow reads, by the ends of names (".png")."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    readable = set(Image.OPEN) - _ONLY_RECOGNISED
+    return MappingProxyType({end: name for end, name in known.items() if name in readable})
+
+
 def decode(stored: bytes, *, image_size: int | None, channels: int) -> np.ndarray:
     """The pixels of an image file, upright as its EXIF orientation says: uint8 (H, W, channels).
 
-    Colours become RGB or grey; alpha is dropped. image_size: the shorter side is resized to it
-    (bicubic, over all the pixels that a new one covers) and the centre is cut out as a square.
+    Colours become RGB or grey; alpha is dropped; of several pictures the first is taken.
+    image_size: the shorter side is resized to it (bicubic, over all the pixels that a new one
+    covers) and the centre is cut out as a square.
 
     Raises:
       ValueError: with Pillow's reason on one line; not an image, or a damaged one.
@@ -137,7 +156,7 @@ def decode(stored: bytes, *, image_size: int | None, channels: int) -> np.ndarra
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(stored), formats=_in_order()) as image:
             if image_size is not None:
                 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, twice what is needed.
                 image.draft(None, (2 * image_size, 2 * image_size))
@@ -150,15 +169,23 @@ def decode(stored: bytes, *, image_size: int | None, channels: int) -> np.ndarra
             found = np.frombuffer(image.tobytes(), np.uint8)
             return found.reshape(image.height, image.width, channels)
     except UnidentifiedImageError as error:  # its own message is an address in memory
-        raise ValueError(f"is none of {', '.join(_FORMATS)}") from error
+        raise ValueError("is no image of a format that Pillow reads") from error
     except Exception as error:  # for a damaged file OSError, SyntaxError, struct.error and others
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+@functools.cache
+def _in_order() -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*_FREQUENT, *sorted(formats().values())]))
 
 
 def _convert(image: Any, *, mode: str) -> Any:
     if image.mode == mode:
         return image
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which makes all white
+    has_16_bits = image.mode == "I" and image.format in ("PNG", "PPM")
+    if image.mode in ("I", "F") and not has_16_bits:  # Pillow would clip them to 0 to 255
+        raise ValueError("holds numbers of 32 bits; convert it to 8 or 16 bits a channel")
+    if has_16_bits or image.mode.startswith("I;16"):  # clipped to 8 bits all would be white
         from PIL import Image
 
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -9,7 +9,9 @@ TFDS belongs to `tfds_images.py`, decoding to `images.py`.
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -23,8 +25,7 @@ from bigjax.errors import UserError, nearest
 
 Splits = dict[str, Images]
 ALL = ("train", "dev", "test")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-_LAYOUT = f"expected FOLDER/CLASS/IMAGE, with images named *{', *'.join(_SUFFIXES)}"
+_LAYOUT = "expected FOLDER/CLASS/IMAGE, of images that Pillow reads (*.png, *.jpg, *.tif, ...)"
 
 
 ImageSize = Annotated[
@@ -122,7 +123,8 @@ def image_folder(
     """The user's own image files: a folder for each split, and in it one for each class, which is
     named as the class.
 
-    Hidden files and those of other kinds are ignored, folders inside that of a class are not.
+    Images are what Pillow reads, by the ends of their names; files of other kinds are left out and
+    counted, hidden ones ignored. Folders inside that of a class are searched too.
     """
     if not 0 <= dev_fraction <= 0.5:
         raise UserError(f"data.dev_fraction={dev_fraction}: expected 0 to 0.5")
@@ -162,12 +164,14 @@ def _stratified_order(labels: np.ndarray, *, keys: np.ndarray) -> np.ndarray:
 
 
 class _Folder(NamedTuple):
-    """Image files of one split: `files` relative to `root`, in order, and the class of each."""
+    """Image files of one split: `files` relative to `root`, in order, and the class of each.
+    left_out: as in `Images`."""
 
     root: Path
     files: Sequence[str]
     labels: np.ndarray
     class_names: tuple[str, ...]
+    left_out: Mapping[str, int]
 
 
 def _read_folder(path: str, *, setting: str, known: Sequence[str] | None = None) -> _Folder:
@@ -196,29 +200,43 @@ def _read_folder(path: str, *, setting: str, known: Sequence[str] | None = None)
             )
     files: list[str] = []
     labels: list[int] = []
+    left_out = Counter(_kind(entry) for entry in entries if not entry.is_dir())
     for name in names:
-        inside = _image_files(root / name)
+        inside, others = _files(root / name)
+        left_out.update(map(_kind, others))
         if not inside:
             raise UserError(f"{path}: class folder {name!r} holds no image; {_LAYOUT}")
         files += [f"{name}/{file}" for file in inside]
         labels += [known.index(name)] * len(inside)
-    return _Folder(root, files, np.array(labels, np.int32), tuple(known))
+    return _Folder(root, files, np.array(labels, np.int32), tuple(known), left_out)
 
 
-def _image_files(folder: Path) -> list[str]:
-    """The image files in a folder and those inside it, relative to it, in order."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if _is_image(path))
-    return sorted(p.as_posix() for p in paths if not any(part.startswith(".") for part in p.parts))
+def _files(folder: Path) -> tuple[list[str], list[Path]]:
+    """The image files in a folder and those inside it, relative to it, in order; and the others."""
+    images, others = [], []
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts) or path.is_dir():
+            continue
+        if _is_image(path):
+            images.append(inside.as_posix())
+        else:
+            others.append(path)
+    return sorted(images), others
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and path.is_file()
+    return path.suffix.lower() in decoding.formats() and path.is_file()
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower()
 
 
 def _hold_out(folder: _Folder, *, fraction: float) -> tuple[_Folder, _Folder]:
     """The folder without a share of each class, and that share: which files depends on their names
     alone."""
-    digests = [hashlib.sha256(file.encode()).digest() for file in folder.files]
+    digests = [hashlib.sha256(os.fsencode(file)).digest() for file in folder.files]
     keys = np.array([int.from_bytes(digest[:8], "little") for digest in digests], np.uint64)
     num = round(fraction * len(keys))
     if not num:
@@ -230,7 +248,7 @@ def _hold_out(folder: _Folder, *, fraction: float) -> tuple[_Folder, _Folder]:
     pick = lambda ids: folder._replace(  # noqa: E731
         files=[folder.files[i] for i in ids], labels=folder.labels[ids]
     )
-    return pick(np.sort(order[num:])), pick(np.sort(order[:num]))
+    return pick(np.sort(order[num:])), pick(np.sort(order[:num]))._replace(left_out={})
 
 
 def _encoded(folder: _Folder) -> decoding.Encoded:
@@ -241,6 +259,7 @@ def _encoded(folder: _Folder) -> decoding.Encoded:
         class_names=folder.class_names,
         channels=3,
         where=str(folder.root),
+        left_out=folder.left_out,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.data.text.tags import faults, known_scheme, recognise, to_iob2
 from bigjax.errors import UserError
 
@@ -68,7 +68,7 @@ def read(
     if not columns.words:
         raise UserError(f"{path}: no sentence in its {len(lines)} lines; expected one word a line")
     tags = _all_to_iob2(columns, scheme=scheme, path=path)
-    return Sentences(words=columns.words, tags=tags, where=str(path))
+    return Sentences(Strings.of(columns.words), Strings.of(tags), where=str(path))
 
 
 # --- lines and columns ---

@@ -16,11 +16,11 @@ import functools
 import itertools
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from bigjax.data.text import news_names
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, collect
 from bigjax.data.text.tags import span_tags, spans
 from bigjax.errors import UserError
 
@@ -94,17 +94,16 @@ def read(
             f"news corpus: label_noise is {label_noise}; expected the share of training entities to"
             " corrupt, from 0 (clean) to 1 (all)"
         )
-    splits = {}
-    for split, size in sizes.items():
-        written = [_write(seed=seed, split=split, index=index) for index in range(size)]
-        words = [words for words, _ in written]
-        tags = [tags for _, tags in written]
-        if split == "train" and label_noise > 0:
-            for index, clean in enumerate(tags):
+
+    def written(split: str) -> Iterator[tuple[list[str], list[str]]]:
+        for index in range(sizes[split]):
+            words, tags = _write(seed=seed, split=split, index=index)
+            if split == "train" and label_noise > 0:
                 stream = random.Random(f"{seed}/label noise/{index}")
-                tags[index] = _corrupt(clean, draw=stream.random, share=label_noise)
-        splits[split] = Sentences(words=words, tags=tags, where=f"embedded news:{split}")
-    return splits
+                tags = _corrupt(tags, draw=stream.random, share=label_noise)
+            yield words, tags
+
+    return {split: collect(written(split), where=f"embedded news:{split}") for split in sizes}
 
 
 def name_pool(name: str) -> str:

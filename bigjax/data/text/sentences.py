@@ -1,12 +1,82 @@
-"""Owns the record that every source of tagged text produces, and its content fingerprint.
+"""Owns the record that every source of tagged text produces, how it lies in memory, and its content
+fingerprint.
 
-How a format is read belongs to the source (`conll.py`, `news.py`, `tfds.py`); how words become
-rows of sub-words belongs to `text.py` and `packing.py`.
+How a format is read belongs to the source (`conll.py`, `news.py`, `tfds_text.py`); how words become
+rows of sub-words belongs to `windowing.py` and `packing.py`.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+_BLOCK = 4096  # sentences that are strings at a time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Strings:
+    """A list of strings for each sentence, of which each distinct one is kept once: `strings[i]`
+    makes the list of sentence i, a slice makes several, and a loop makes one after the other.
+
+    distinct: the strings there are; what is read from a source are those that occur, in the order
+      in which they do first.
+    ids: integers (num,), for each string of all sentences its place in `distinct`.
+    offsets: int64 (num_sentences + 1,), those of sentence i are `ids[offsets[i]:offsets[i + 1]]`.
+    """
+
+    distinct: Sequence[str]
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, sentences: Iterable[Iterable[str]]) -> Self:
+        """Goes through the sentences once and keeps none of them."""
+        number = _Numbers()
+        ids, offsets = array("i"), array("q", [0])
+        for strings in sentences:
+            ids.extend(map(number.__getitem__, strings))
+            offsets.append(len(ids))
+        return cls(list(number), _narrow(ids, len(number)), np.array(offsets, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]  # from the end where it is negative; IndexError outside
+        ids = self.ids[self.offsets[index] : self.offsets[index + 1]]
+        return [self.distinct[i] for i in ids.tolist()]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for begin in range(0, len(self), _BLOCK):
+            offsets = self.offsets[begin : begin + _BLOCK + 1]
+            ids = self.ids[offsets[0] : offsets[-1]].tolist()
+            strings = list(map(self.distinct.__getitem__, ids))
+            for start, end in itertools.pairwise((offsets - offsets[0]).tolist()):
+                yield strings[start:end]
+
+    def __eq__(self, other: Any) -> bool:
+        """Whether the lists are those of `other`, which may be any sequence of sequences."""
+        if not hasattr(other, "__len__"):
+            return NotImplemented
+        return len(self) == len(other) and all(a == list(b) for a, b in zip(self, other))
+
+    __hash__ = None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 (num_sentences,), how many strings each sentence has."""
+        return np.diff(self.offsets)
+
+    def counts(self) -> dict[str, int]:
+        """How often each of `distinct` occurs."""
+        counts = np.bincount(self.ids, minlength=len(self.distinct))
+        return dict(zip(self.distinct, counts.tolist()))
 
 
 class Sentences(NamedTuple):
@@ -17,8 +87,8 @@ class Sentences(NamedTuple):
     where: the place the sentences come from, for messages ("dev.conll", "wikiann/en:test").
     """
 
-    words: Sequence[Sequence[str]]
-    tags: Sequence[Sequence[str]]
+    words: Strings
+    tags: Strings
     where: str
 
     def fingerprint(self) -> str:
@@ -28,3 +98,33 @@ class Sentences(NamedTuple):
             line = "\x1f".join(words) + "\x1e" + "\x1f".join(tags) + "\n"
             digest.update(line.encode())
         return digest.hexdigest()
+
+
+def collect(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], *, where: str) -> Sentences:
+    """The record of sentences given as (words, tags), as many of both, which are gone through once.
+    None of them is kept."""
+    of_word, of_tag = _Numbers(), _Numbers()
+    words, tags, offsets = array("i"), array("i"), array("q", [0])
+    for found, names in tagged:
+        words.extend(map(of_word.__getitem__, found))
+        tags.extend(map(of_tag.__getitem__, names))
+        offsets.append(len(words))
+    assert len(words) == len(tags)
+    ends = np.array(offsets, np.int64)
+    return Sentences(
+        Strings(list(of_word), _narrow(words, len(of_word)), ends),
+        Strings(list(of_tag), _narrow(tags, len(of_tag)), ends),
+        where,
+    )
+
+
+class _Numbers(dict[str, int]):
+    """String to number, in the order in which they are asked for."""
+
+    def __missing__(self, string: str) -> int:
+        return self.setdefault(string, len(self))
+
+
+def _narrow(ids: array, num: int) -> np.ndarray:
+    """The ids, all below `num`, in as few bytes as hold them."""
+    return np.array(ids, np.min_scalar_type(max(0, num - 1)))

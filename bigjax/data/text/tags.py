@@ -75,7 +75,7 @@ def has_spans(tags: Collection[str]) -> bool:
 def tag_names(splits: Sequence[Sentences]) -> list[str]:
     """Every tag a model may predict, in a fixed order: "O" first, then B- and I- of each type; tags
     that are not IOB2 (POS) in alphabetical order. UserError where splits differ in kind."""
-    of_split = [{tag for tags in sentences.tags for tag in tags} for sentences in splits]
+    of_split = [set(sentences.tags.distinct) for sentences in splits]
     found = set().union(*of_split)
     if not has_spans(found):
         for sentences, tags in zip(splits, of_split):

@@ -5,14 +5,15 @@ Finding them and their records belongs to `prepared.py`; what becomes of the sen
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from bigjax.data.prepared import Records, open_prepared, records
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, collect
 from bigjax.errors import UserError, nearest
 
+AT_ONCE = 4096  # records that are in memory: as fast as all of them
 _SPLITS = MappingProxyType({"train": "train", "dev": "validation", "test": "test"})
 
 
@@ -55,12 +56,6 @@ def read(
     }
 
 
-# --- where a dataset is ---
-
-
-# --- what it holds ---
-
-
 def _class_names(info: Any, *, tokens: str, tags: str, where: str) -> Mapping[int, str] | None:
     """Tags by class id, or None where tags are text; both features are of a kind we can read."""
     from tensorflow_datasets.core import features
@@ -89,25 +84,32 @@ def _read_split(
     # the decoder of TFDS, which goes over all features and makes an array of each.
     from tensorflow_datasets.proto import tf_example_pb2
 
-    sentences = Sentences(words=[], tags=[], where=where)
-    for index, record in enumerate(records.read(range(records.num))):
-        feature = tf_example_pb2.Example.FromString(record).features.feature
-        try:
-            words = [token.decode() for token in feature[tokens].bytes_list.value]
-            if class_names is None:
-                names = [tag.decode() for tag in feature[tags].bytes_list.value]
-            else:
-                names = [class_names[tag] for tag in feature[tags].int64_list.value]
-        except KeyError as error:  # -1 is what TFDS puts where there is no label
-            raise UserError(f"{where}: record {index} has class {error}; expected a tag") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where}: record {index} is not UTF-8: {error}") from error
-        if len(words) != len(names):
-            lengths = f"{len(words)} tokens and {len(names)} tags"
-            raise UserError(f"{where}: record {index} has {lengths}; expected as many of both")
-        if words:
-            sentences.words.append(words)
-            sentences.tags.append(names)
-    if not sentences.words:
+    def tagged() -> Iterator[tuple[list[str], list[str]]]:
+        for index, record in enumerate(_one_by_one(records)):
+            feature = tf_example_pb2.Example.FromString(record).features.feature
+            try:
+                words = [token.decode() for token in feature[tokens].bytes_list.value]
+                if class_names is None:
+                    names = [tag.decode() for tag in feature[tags].bytes_list.value]
+                else:
+                    names = [class_names[tag] for tag in feature[tags].int64_list.value]
+            except KeyError as error:  # -1 is what TFDS puts where there is no label
+                found = f"{where}: record {index} has class {error}"
+                raise UserError(f"{found}; expected a tag") from error
+            except UnicodeDecodeError as error:
+                raise UserError(f"{where}: record {index} is not UTF-8: {error}") from error
+            if len(words) != len(names):
+                lengths = f"{len(words)} tokens and {len(names)} tags"
+                raise UserError(f"{where}: record {index} has {lengths}; expected as many of both")
+            if words:
+                yield words, names
+
+    sentences = collect(tagged(), where=where)
+    if not len(sentences.words):
         raise UserError(f"{where} has no sentence; expected records with tokens")
     return sentences
+
+
+def _one_by_one(records: Records) -> Iterator[bytes]:
+    for begin in range(0, records.num, AT_ONCE):
+        yield from records.read(range(begin, min(begin + AT_ONCE, records.num)))

@@ -1,20 +1,26 @@
-"""Owns words to sub-words: tokenizers, windows over long sentences, and the arrays of a packed row.
+"""Owns words to sub-words, windows over long sentences, and the arrays of a packed row.
 
-Which examples share a row belongs to `packing.py`; what a label is belongs to the task.
+Tokenizers belong to `tokenization.py`, which examples share a row to `packing.py`; what a label is
+belongs to the task.
 
 Nothing is lost: a word the tokenizer turns into nothing becomes its unknown token, and a sentence
 longer than a row becomes overlapping windows in which each word is owned, that is labelled and
 predicted, by exactly one.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tokenizers
 
+from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tokenization import encode_words, special_tokens, unknown_token
 from bigjax.errors import UserError
+
+_BLOCK = 2**19  # sub-words put into windows at once; what says where takes 50 bytes of each
+_NUM_ENCODED = 2**14  # distinct words that the tokenizer gets at once
 
 
 class Windows(NamedTuple):
@@ -40,7 +46,7 @@ class Windows(NamedTuple):
 
 
 def make_windows(
-    sentences: Sequence[Sequence[str]], *, tokenizer: tokenizers.Tokenizer, row_length: int
+    sentences: Strings, *, tokenizer: tokenizers.Tokenizer, row_length: int
 ) -> Windows:
     """Sub-words of pre-split words, in windows of at most `row_length` tokens.
 
@@ -55,40 +61,39 @@ def make_windows(
         raise UserError(
             f"text.row_length={row_length} leaves {room} tokens for words; expected 16 or more"
         )
-    pieces, pieces_offsets, word_ids, num_unknown = _encode_words(sentences, tokenizer=tokenizer)
+    pieces = _encode_words(sentences.distinct, tokenizer=tokenizer)
+    num_pieces = np.diff(pieces.offsets).astype(np.int32)[sentences.ids]
+    lengths = np.add.reduceat(num_pieces, sentences.offsets[:-1], dtype=np.int64)
+    cuts = _cut(lengths, room=room)
+    sizes = cuts.ends - cuts.begins
+    offsets = np.r_[0, np.cumsum(len(prefix) + sizes + len(suffix))].astype(np.int64)
 
-    # Ragged gather: the pieces of every word of the split, in order.
-    num_pieces = np.diff(pieces_offsets)[word_ids]
-    first_piece = np.cumsum(num_pieces) - num_pieces
-    source = np.arange(num_pieces.sum()) - np.repeat(first_piece, num_pieces)
-    all_pieces = pieces[source + np.repeat(pieces_offsets[:-1][word_ids], num_pieces)]
-    all_words = np.full(len(all_pieces), -1, np.int64)
-    all_words[first_piece] = np.arange(len(word_ids))
-
-    words_a_sentence = np.fromiter(map(len, sentences), np.int64, len(sentences))
-    last_word = np.cumsum(words_a_sentence)
-    ends = np.r_[first_piece, len(all_pieces)][last_word]
-    starts = np.r_[0, ends[:-1]]
-    tokens, words, lengths, owners = [], [], [], []
-    for sentence, (start, end) in enumerate(zip(starts.tolist(), ends.tolist())):
-        for begin, stop, owned in _split(end - start, room=room):
-            span = slice(start + begin, start + stop)
-            label = all_words[span]
-            if owned is not None:  # one of several windows: a word labels in its owner only
-                at = np.arange(begin, stop)
-                label = np.where((at >= owned[0]) & (at < owned[1]), label, -1)
-            tokens += [prefix, all_pieces[span], suffix]
-            words += [np.full(len(prefix), -1), label, np.full(len(suffix), -1)]
-            lengths.append(len(prefix) + stop - begin + len(suffix))
-            owners.append(sentence)
     vocab_type = np.min_scalar_type(tokenizer.get_vocab_size(with_added_tokens=True))
-    word_type = np.int32 if len(word_ids) < 2**31 else np.int64
+    word_type = np.int32 if len(sentences.ids) < 2**31 else np.int64
+    tokens, words = np.empty(offsets[-1], vocab_type), np.full(offsets[-1], -1, word_type)
+    for i, token in enumerate(prefix):
+        tokens[offsets[:-1] + i] = token
+    for i, token in enumerate(suffix):
+        tokens[offsets[1:] - len(suffix) + i] = token
+    starts = np.cumsum(lengths) - lengths  # of the sub-words of each sentence
+    edges = np.searchsorted(starts, np.arange(0, lengths.sum(), _BLOCK))
+    for first, last in itertools.pairwise(np.unique(np.r_[edges, len(sentences)]).tolist()):
+        found, labels = _sub_words(sentences, first, last, pieces=pieces)
+        part = slice(*np.searchsorted(cuts.sentences, [first, last]))
+        begins, size = cuts.begins[part], sizes[part]
+        source = _ranges(starts[cuts.sentences[part]] - starts[first] + begins, size)
+        target = _ranges(offsets[:-1][part] + len(prefix), size)
+        tokens[target] = found[source]
+        place = _ranges(begins, size)
+        owned = place >= np.repeat(cuts.owned_from[part], size)
+        owned &= place < np.repeat(cuts.owned_to[part], size)
+        words[target] = np.where(owned, labels[source], -1)
     return Windows(
-        tokens=np.concatenate(tokens).astype(vocab_type),
-        words=np.concatenate(words).astype(word_type),
-        offsets=np.r_[0, np.cumsum(lengths)].astype(np.int64),
-        sentences=np.array(owners, np.int64),
-        num_unknown_words=num_unknown,
+        tokens=tokens,
+        words=words,
+        offsets=offsets,
+        sentences=cuts.sentences,
+        num_unknown_words=int(pieces.is_unknown[sentences.ids].sum()),
     )
 
 
@@ -110,56 +115,96 @@ def fill_rows(
     segment = np.arange(len(ids)) - np.repeat(first_of_row, num_windows) + 1
     before = np.cumsum(lengths) - lengths  # tokens before this window, over all rows
     row_start = np.repeat(np.r_[before, 0][first_of_row], num_windows)
-
-    position = np.arange(lengths.sum()) - np.repeat(before, lengths)
-    source = np.repeat(windows.offsets[ids], lengths) + position
-    target = np.repeat(row * row_length + before - row_start, lengths) + position
+    source = _ranges(windows.offsets[ids], lengths)
+    target = _ranges(row * row_length + before - row_start, lengths)
 
     def scatter(values: np.ndarray, *, empty: int = 0, dtype: type = np.int32) -> np.ndarray:
         out = np.full(len(examples) * row_length, empty, dtype)
         out[target] = values
         return out.reshape(len(examples), row_length)
 
-    begins = np.r_[True, windows.sentences[1:] != windows.sentences[:-1]][ids]
+    begins = (ids == 0) | (windows.sentences[ids] != windows.sentences[ids - 1])
     return {
         "tokens": scatter(windows.tokens[source]),
         "segments": scatter(np.repeat(segment, lengths)),
-        "positions": scatter(position),
+        "positions": scatter(_ranges(np.zeros_like(ids), lengths)),
         "words": scatter(windows.words[source], empty=-1, dtype=windows.words.dtype),
         "starts": np.bincount(row, weights=begins, minlength=len(examples)).astype(np.int32),
     }
 
 
-def _split(length: int, *, room: int) -> list[tuple[int, int, tuple[int, int] | None]]:
-    """Windows over a sentence of `length` sub-words: (begin, end, the positions it owns).
+class _Cuts(NamedTuple):
+    """Windows over sentences, each int64 (num_windows,): the sentence, and places in its sub-words,
+    where the window begins and ends and from where to where it owns what it holds."""
 
-    They overlap by half, the last one ends with the sentence, and each position belongs to the
-    window in which the nearer edge that is not an edge of the sentence is farthest away: the
-    boundary between two neighbours lies in the middle of their overlap.
+    sentences: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    owned_from: np.ndarray
+    owned_to: np.ndarray
+
+
+def _cut(lengths: np.ndarray, *, room: int) -> _Cuts:
+    """Windows of at most `room` over sentences of so many sub-words, int64 (num_sentences,).
+
+    They overlap by half, the last one ends with the sentence, and each place belongs to the window
+    in which the nearer edge that is not an edge of the sentence is farthest away: the boundary
+    between two neighbours lies in the middle of their overlap.
     """
-    if length <= room:
-        return [(0, length, None)]
-    begins = [*range(0, length - room, room - room // 2), length - room]
-    borders = [0, *((b + a + room) // 2 for a, b in zip(begins, begins[1:])), length]
-    return [(b, b + room, (borders[i], borders[i + 1])) for i, b in enumerate(begins)]
-
-
-def _encode_words(
-    sentences: Sequence[Sequence[str]], *, tokenizer: tokenizers.Tokenizer
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Each distinct word encoded once, alone: pre-split words do not see their neighbours.
-
-    Returns:
-      pieces of the distinct words, their offsets (num_distinct + 1,), for each word of the split
-      the number of its distinct word, and how many words of the split became unknown.
-    """
-    number: dict[str, int] = {}
-    word_ids = np.fromiter(
-        (number.setdefault(word, len(number)) for words in sentences for word in words), np.int64
+    stride = room - room // 2
+    last_begin = np.maximum(lengths - room, 0)
+    num = 1 - -last_begin // stride
+    sentences = np.repeat(np.arange(len(lengths)), num)
+    begins = np.minimum(stride * _ranges(np.zeros_like(num), num), last_begin[sentences])
+    ends = begins + np.minimum(lengths, room)[sentences]
+    borders = (begins[1:] + ends[:-1]) // 2
+    is_first = np.diff(sentences, prepend=-1) > 0
+    return _Cuts(
+        sentences=sentences,
+        begins=begins,
+        ends=ends,
+        owned_from=np.where(is_first, 0, np.r_[0, borders]),
+        owned_to=np.where(np.r_[is_first[1:], True], ends, np.r_[borders, 0]),
     )
-    ids = encode_words(list(number), tokenizer=tokenizer)
+
+
+class _Pieces(NamedTuple):
+    """The sub-words of distinct words: of word w `ids[offsets[w]:offsets[w + 1]]`. is_unknown: bool
+    (num_distinct,), whether the tokenizer knows nothing of it."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    is_unknown: np.ndarray
+
+
+def _encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> _Pieces:
+    """Each distinct word encoded alone: pre-split words do not see their neighbours."""
     unknown = unknown_token(tokenizer)
-    empty = np.array([not found for found in ids], bool)
-    offsets = np.r_[0, np.cumsum([len(found) or 1 for found in ids])].astype(np.int64)
-    pieces = np.fromiter((i for found in ids for i in (found or (unknown,))), np.int64)
-    return pieces, offsets, word_ids, int(empty[word_ids].sum())
+    ids, sizes = [], []
+    for begin in range(0, len(words), _NUM_ENCODED):
+        found = encode_words(words[begin : begin + _NUM_ENCODED], tokenizer=tokenizer)
+        sizes.append(np.fromiter(map(len, found), np.int64))
+        ids.append(np.fromiter((i for each in found for i in each or (unknown,)), np.int32))
+    size = np.concatenate(sizes)
+    offsets = np.r_[0, np.cumsum(np.maximum(size, 1))]
+    return _Pieces(np.concatenate(ids), offsets, size == 0)
+
+
+def _sub_words(
+    sentences: Strings, first: int, last: int, *, pieces: _Pieces
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sub-words of the sentences from `first` to before `last`, and for each the number of the
+    word that it begins, or -1."""
+    begin, end = sentences.offsets[[first, last]].tolist()
+    ids = sentences.ids[begin:end]
+    num_pieces = pieces.offsets[1:][ids] - pieces.offsets[:-1][ids]
+    found = pieces.ids[_ranges(pieces.offsets[:-1][ids], num_pieces)]
+    labels = np.full(len(found), -1, np.int64)
+    labels[np.cumsum(num_pieces) - num_pieces] = np.arange(begin, end)
+    return found, labels
+
+
+def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """`sizes[i]` numbers from `starts[i]` on, for one i after the other."""
+    before = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) + np.repeat(starts - before, sizes)

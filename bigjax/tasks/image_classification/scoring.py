@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigjax.data.images.decoding import Images
+from bigjax.errors import first_of
 from bigjax.scores import class_scores
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import calibration_section, class_table, confusion_section
@@ -100,7 +101,30 @@ def data_report(splits: Mapping[str, Images]) -> list[tuple[str, str]]:
         rows.append((split, images.where))
         rows.append((f"{split}: images", size))
         rows.append((f"{split}: images a class", _spread(images)))
-    return rows
+        if images.left_out:
+            rows.append((f"{split}: left out", _left_out(images.left_out)))
+    return rows + [("warning", line) for line in warnings(splits)]
+
+
+def warnings(splits: Mapping[str, Images]) -> tuple[str, ...]:
+    """What of the data is hardly meant; a line each."""
+    train = splits.get("train")
+    if train is None:
+        return ()
+    counts = np.bincount(train.labels, minlength=len(train.class_names))
+    missing = [train.class_names[i] for i in np.flatnonzero(counts == 0)]
+    if not missing:
+        return ()
+    classes = f"{len(missing):,} of {len(counts):,} classes have no image in train"
+    return (f"{classes} and cannot be learnt: {first_of(missing)}",)
+
+
+def _left_out(kinds: Mapping[str, int]) -> str:
+    """Files that are no images, the most frequent kinds first."""
+    most = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+    named = [f"{kinds[k]:,} {f'*{k}' if k else 'without a name ending'}" for k in most]
+    files = sum(kinds.values())
+    return f"{files:,} file{'s' * (files > 1)} of no kind that is read: {first_of(named)}"
 
 
 def _spread(images: Images) -> str:

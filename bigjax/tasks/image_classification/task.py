@@ -106,6 +106,7 @@ def _task(
             },
             counts=lambda batch: {"images": batch["mask"].sum()},
             report=lambda: scoring.data_report(splits),
+            warnings=scoring.warnings(splits),
         ),
         scoring=Scoring(
             declared=scoring.declared(class_names),
@@ -224,7 +225,7 @@ def _encode(
 def _lines(folder: str, name: str) -> list[str]:
     path = os.path.join(folder, name)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().removesuffix("\n").split("\n")
     except OSError as error:
         raise UserError(

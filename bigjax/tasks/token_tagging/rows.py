@@ -1,6 +1,7 @@
 """Owns tagged sentences as rows: windows of sub-words, labels of words, and which windows share a
 row; and back, from rows of outputs to words."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,11 +37,12 @@ def encode_split(
     """
     number = {tag: i for i, tag in enumerate(tags)}
     try:
-        labels = np.array([number[tag] for found in sentences.tags for tag in found], np.int32)
+        numbers = np.array([number[tag] for tag in sentences.tags.distinct], np.int32)
     except KeyError as error:
         raise UserError(
             f"{sentences.where}: tag {error} is not one that the model knows: {', '.join(tags)}"
         ) from error
+    labels = numbers[sentences.tags.ids]
     windows = windowing.make_windows(sentences.words, tokenizer=tokenizer, row_length=row_length)
     plan = packing.plan(windows.lengths, row_length=row_length)
     return Split(sentences, windows, labels, plan)
@@ -87,6 +89,5 @@ def by_word(split: Split, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def by_sentence(split: Split, values: Sequence[Any]) -> list[list[Any]]:
     """Values of the words of a split, a list for each sentence."""
-    sizes = np.fromiter(map(len, split.sentences.words), np.int64, len(split.sentences.words))
-    ends = np.cumsum(sizes)
-    return [list(values[end - size : end]) for size, end in zip(sizes, ends)]
+    offsets = split.sentences.words.offsets.tolist()
+    return [list(values[begin:end]) for begin, end in itertools.pairwise(offsets)]

@@ -1,19 +1,20 @@
 """Owns what a finished pass over a tagged split comes to: scores, tables, the worst errors, and the
 report on the data itself."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tags import conlleval_spans, entity_type, has_spans, spans
+from bigjax.errors import first_of
 from bigjax.scores import class_scores
 from bigjax.scores.entities import EntityCounts
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import confusion_section
 from bigjax.tasks.task import Score, Scores
-from bigjax.tasks.token_tagging.rows import Split, by_sentence, by_word
+from bigjax.tasks.token_tagging.rows import Split, by_word
 
 NUM_WORST = 20
 
@@ -47,7 +48,7 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     logits = by_word(split, outputs)
     predicted = logits.argmax(axis=1)
     gold_tags = split.sentences.tags
-    predicted_tags = by_sentence(split, np.array(tags, object)[predicted])
+    predicted_tags = Strings(tags, predicted, gold_tags.offsets)
     if not has_spans(tags):
         labels = list(tags)
         return Scores({}, [_confusion(labels, gold=split.labels, predicted=predicted)])
@@ -84,7 +85,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 f"{name}: rows",
                 f"{split.packing.num_rows:,} of {split.packing.row_length} tokens, "
                 f"{split.packing.fill:.1%} filled; longest sentence "
-                f"{max(map(len, split.sentences.words))} words",
+                f"{split.sentences.words.lengths.max()} words",
             )
         )
         if len(lengths) > num_sentences:
@@ -101,21 +102,40 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 )
             )
         if has_spans(tags):
-            kinds = Counter(
-                tag[2:] for found in split.sentences.tags for tag in found if tag[0] == "B"
-            )
-            counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+            begins = {k[2:]: n for k, n in split.sentences.tags.counts().items() if k[0] == "B"}
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(begins.items()))
             rows.append((f"{name}: entities", counts or "none"))
-    return rows
+    return rows + [("warning", line) for line in warnings(splits)]
+
+
+def warnings(splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """What of the data is hardly meant; a line each."""
+    if "train" not in splits:
+        return ()
+    of_split = {name: split.sentences.tags.counts() for name, split in splits.items()}
+    of_train, lines = of_split.pop("train"), []
+    if len(of_train) == 1:
+        lines.append(
+            f"every word of train ({splits['train'].sentences.where}) has the tag "
+            f"{next(iter(of_train))!r}: there is nothing to learn; see that it is read as it is "
+            "meant"
+        )
+    for name, counts in of_split.items():
+        unseen = [f"{tag} ({count:,})" for tag, count in counts.items() if tag not in of_train]
+        if unseen:
+            lines.append(
+                f"{name} has tags that no word of train has, which cannot be learnt: "
+                f"{first_of(unseen)}"
+            )
+    return tuple(lines)
 
 
 def _losses(split: Split, logits: np.ndarray) -> np.ndarray:
     """The summed loss of each sentence, float64."""
     probabilities = class_scores.softmax(logits)
     gold = probabilities[np.arange(len(split.labels)), split.labels]
-    sizes = np.fromiter(map(len, split.sentences.words), np.int64, len(split.sentences.words))
     with np.errstate(divide="ignore"):
-        return np.add.reduceat(-np.log(gold), np.cumsum(sizes) - sizes)
+        return np.add.reduceat(-np.log(gold), split.sentences.words.offsets[:-1])
 
 
 def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,16 +166,14 @@ def _confusion(labels: list[str], *, gold: np.ndarray, predicted: np.ndarray) ->
     return confusion_section(confusion, names=labels, title="Words by type")
 
 
-def _worst(
-    split: Split, predicted_tags: Sequence[Sequence[str]], losses: np.ndarray
-) -> dict[str, Any]:
+def _worst(split: Split, predicted_tags: Strings, losses: np.ndarray) -> dict[str, Any]:
     items = []
     for i in np.argsort(-losses, kind="stable").tolist():
         gold, found = spans(split.sentences.tags[i]), spans(predicted_tags[i])
         if gold != found:
             items.append(
                 {
-                    "words": list(split.sentences.words[i]),
+                    "words": split.sentences.words[i],
                     "gold": gold,
                     "predicted": found,
                     "caption": f"sentence {i + 1}, loss {losses[i]:.1f}",

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bigjax.config.sections import Batch, Evaluation, Init, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
@@ -128,6 +130,7 @@ def _task(
                 "tokens": (batch["segments"] > 0).sum(),
             },
             report=lambda: scoring.data_report(splits, tags=tags),
+            warnings=scoring.warnings(splits),
         ),
         scoring=Scoring(
             declared=scoring.declared(tags),
@@ -174,8 +177,9 @@ def _encode(
 ) -> Encoded:
     """Sentences of words, at least one each; and for each a record of its words and their tags with
     the probability of each."""
+    words = Strings.of(sentences)
     untagged = Sentences(
-        words=sentences, tags=[[tags[0]] * len(words) for words in sentences], where="input"
+        words, Strings(tags[:1], np.zeros(len(words.ids), np.int8), words.offsets), "input"
     )
     split = rows.encode_split(untagged, tags=tags, tokenizer=tokenizer, row_length=row_length)
 

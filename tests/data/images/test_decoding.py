@@ -100,6 +100,35 @@ def test_other_kinds_of_colour_become_rgb_or_grey():
     np.testing.assert_allclose(to_grey[..., 0], expected, atol=1)
 
 
+def test_of_an_animation_and_of_several_pages_the_first_picture_is_taken():
+    first, second = (Image.fromarray(noise(5, 7, seed=i) % 8 * 30) for i in range(2))
+    expected = np.repeat(np.asarray(first)[..., None], 3, axis=-1)
+    for kind in ("GIF", "TIFF", "PNG", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        stored = file_of(first, kind=kind, save_all=True, append_images=[second], **options)
+        found = decoding.decode(stored, image_size=None, channels=3)
+        np.testing.assert_array_equal(found, expected, err_msg=kind)
+
+
+def test_numbers_of_16_bits_keep_their_upper_8_and_those_of_32_are_refused():
+    """Pillow would clip both to 255, which makes most images white."""
+    wide = noise(5, 7).astype(np.int32) * 256 + 17
+    for kind in ("TIFF", "PPM", "PNG"):
+        stored = file_of(Image.fromarray(wide.astype(np.uint16)), kind=kind)
+        found = decoding.decode(stored, image_size=None, channels=3)
+        np.testing.assert_array_equal(found[..., 0], noise(5, 7), err_msg=kind)
+    for pixels in (wide, wide.astype(np.float32)):
+        stored = file_of(Image.fromarray(pixels), kind="TIFF")
+        with pytest.raises(ValueError, match="holds numbers of 32 bits; convert it to 8 or 16"):
+            decoding.decode(stored, image_size=None, channels=3)
+
+
+def test_formats_are_those_that_pillow_reads_without_another_program():
+    found = decoding.formats()
+    assert {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"} <= set(found)
+    assert not {".eps", ".ps", ".pdf", ".h5", ".mpg", ".txt", ""} & set(found)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_an_image_is_turned_upright_as_its_exif_orientation_says(kind, orientation):
@@ -263,7 +292,7 @@ def test_all_damaged_images_of_all_splits_are_found_and_the_first_few_named(cach
     with pytest.raises(UserError) as caught:
         decoding.load(splits, image_size=8, cache_gib=cache_gib)
     message = str(caught.value)
-    assert message.startswith("301 of 602 images cannot be used: there number 0: is none of JPEG")
+    assert message.startswith("301 of 602 images cannot be used: there number 0: is no image of")
     assert message.endswith("; ...")
     assert "there number 4: " in message and "there number 6" not in message
     with pytest.raises(UserError, match="elsewhere number 1: the file cannot be read: No such fil"):

@@ -68,13 +68,42 @@ def test_a_folder_gives_its_images_in_the_order_of_their_names_with_the_class_of
     assert found["test"].class_names == ("cat", "dog")
 
 
-def test_files_of_other_kinds_and_hidden_ones_are_ignored(animals):
+def test_files_that_are_no_images_are_counted_by_kind_and_hidden_ones_are_ignored(animals):
     plain = folder(animals)["train"]
     for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/notes.txt", "dog/.hidden.png"):
         (animals / "train" / name).write_bytes(b"something")
     write(animals / "train" / ".cache" / "a.png")
     write(animals / "train" / "cat" / ".thumbnails" / "a.png")
+    for name in ("labels.csv", "cat/deep.npy", "dog/old/deep/b.NPY", "dog/README"):
+        (animals / "train" / name).write_bytes(b"something")
+    (animals / "train" / "cat" / "lost.png").symlink_to(animals / "nowhere.png")
+    found = folder(animals, dev_fraction=0.5)
+    others = {".db": 1, ".txt": 1, ".csv": 1, ".npy": 2, "": 1, ".png": 1}
+    assert (found["train"].left_out, found["dev"].left_out) == (others, {})
     assert folder(animals)["train"].fingerprint == plain.fingerprint
+    assert plain.left_out == {}
+
+
+def test_images_of_every_kind_that_pillow_reads_are_taken(animals):
+    for name in ("cat/a.tif", "cat/b.GIF", "dog/c.tiff", "dog/d.ppm"):
+        write(animals / "train" / name)
+    train = folder(animals)["train"]
+    assert len(train.labels) == 19 and train.left_out == {}
+
+
+NOT_UTF_8 = os.fsdecode(b"caf\xe9")
+
+
+def test_names_that_are_not_utf_8_are_names_like_others(animals):
+    (animals / "train" / "cat").rename(animals / "train" / NOT_UTF_8)
+    for i in range(3):
+        write(animals / "train" / "dog" / f"{NOT_UTF_8} {i}.png", seed=i)
+    found = folder(animals, dev_fraction=0.5)
+    assert found["train"].class_names == (NOT_UTF_8, "dog")
+    assert len(found["train"].labels) + len(found["dev"].labels) == 18
+    broken = animals / "train" / "dog" / f"{NOT_UTF_8}.png"
+    broken.write_bytes(b"no image")
+    assert str(broken) in folder_error(animals)
 
 
 def test_the_fingerprint_is_of_files_and_class_names_not_of_paths(animals, tmp_path):
@@ -128,7 +157,7 @@ def test_a_file_that_may_not_be_read_is_an_error_that_names_it(animals):
 
 def test_mistakes_in_the_layout_are_errors_that_say_what_was_expected(animals):
     train = animals / "train"
-    layout = "expected FOLDER/CLASS/IMAGE, with images named *.png, *.jpg, *.jpeg, *.webp, *.bmp"
+    layout = "expected FOLDER/CLASS/IMAGE, of images that Pillow reads (*.png, *.jpg, *.tif, ...)"
     assert folder_error(animals, train="").startswith(
         "data.train is empty: give a folder with --co"
     )

@@ -144,7 +144,7 @@ def test_a_record_without_an_image_or_a_class_is_an_error_that_names_it():
 
     example = tf_example_pb2.Example()
     example.features.feature["label"].int64_list.value.append(1)
-    records = tfds_images.tfds.Records(1, lambda _: [example.SerializeToString()])
+    records = tfds_images.prepared.Records(1, lambda _: [example.SerializeToString()])
     options = {"image": "image", "label": "label", "class_names": ("a", "b"), "channels": 3}
     encoded = tfds_images._encoded(records, where="there", **options)
     with pytest.raises(UserError, match="there: record 0 has 0 images and 1 classes; expected one"):

@@ -234,6 +234,22 @@ def test_a_malformed_file_is_an_error_with_its_line(text, options, message):
     assert read_error(text, **options).startswith(message)
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", "\r\r\n"])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_wherever_a_block_of_a_file_ends_its_lines_and_their_numbers_are_the_same(
+    monkeypatch, newline, size
+):
+    monkeypatch.setattr(conll, "_BLOCK_BYTES", size)
+    lines = ["é O", "ü B-A", "", "東 O", "a\u2028 I-A"]
+    found = read(newline.join(lines).encode(), scheme="iob1")
+    assert found.words == [["é", "ü"], ["東", "a\u2028"]]
+    assert found.tags == [["O", "B-A"], ["O", "B-A"]]
+    text = newline.join([*lines, "é x"])
+    assert read_error(text, scheme="iob1").startswith("x.conll:6: tag 'x' is not in IOB1")
+    message = "x.conll:6: expected UTF-8, found byte 0xe9"
+    assert read_error(text.encode()[:-4] + b"\xe9 O", scheme="iob1").startswith(message)
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_bytes_that_are_not_utf8_are_an_error_with_their_line(newline):
     data = "\ufeffa O|b O||caf\xe9 O".replace("|", newline).encode("utf-8")

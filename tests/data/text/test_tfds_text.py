@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from bigjax.data import prepared
 from bigjax.data.text import tfds_text as reader
 from bigjax.data.text.tags import to_iob2
 from bigjax.errors import UserError
@@ -123,6 +124,22 @@ def test_splits_may_be_slices_and_sums_under_any_name(data_dir):
     parts = sentences(0, 3), sentences(0, 2)
     assert found["b"].words == [*parts[0][0], *parts[1][0]]
     assert found["b"].tags == [*parts[0][1], *parts[1][1]]
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 11])
+def test_records_are_read_a_few_at_a_time_each_once(data_dir, monkeypatch, at_once):
+    monkeypatch.setattr(reader, "AT_ONCE", at_once)
+    asked = []
+
+    def records(*args, **kwargs):
+        found = prepared.records(*args, **kwargs)
+        return found._replace(read=lambda numbers: asked.append(numbers) or found.read(numbers))
+
+    monkeypatch.setattr(reader, "records", records)
+    found = reader.read("tiny_ner", data_dir=data_dir, splits={"train": "train"})
+    assert found["train"] == (*sentences(0, 11), "tiny_ner:train")
+    assert max(map(len, asked)) == at_once
+    assert [number for numbers in asked for number in numbers] == list(range(11))
 
 
 def test_tags_may_be_a_sequence_of_text(data_dir):

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bigjax.data.text import tokenization, windowing
+from bigjax.data.text.sentences import Strings
 from bigjax.errors import UserError
 
 TINY = ("tiny_bert", "tiny_distilbert", "tiny_electra", "tiny_roberta")
@@ -42,7 +43,9 @@ def expected_window(
 def test_sub_words_and_their_words_are_those_of_transformers(name):
     golden = json.loads((GOLDEN / name / "golden.json").read_text(encoding="utf-8"))
     tokenizer = tokenization.load_tokenizer(str(GOLDEN / name))
-    windows = windowing.make_windows(golden["words"], tokenizer=tokenizer, row_length=40)
+    windows = windowing.make_windows(
+        Strings.of(golden["words"]), tokenizer=tokenizer, row_length=40
+    )
     unknown = tokenizer.token_to_id("<unk>" if name == "tiny_roberta" else "[UNK]")
     num_dropped = sum(
         len(set(range(len(words))) - set(word_ids))
@@ -71,7 +74,7 @@ def test_words_encoded_one_by_one_are_those_of_the_whole_sentence(name, words):
     tokenizer.encode_special_tokens = True  # a word that reads like one is none
     whole = tokenizer.encode(words, is_pretokenized=True)
     expected = expected_window(whole.ids, whole.word_ids, num_words=len(words), unknown=unknown)
-    windows = windowing.make_windows([words], tokenizer=tokenizer, row_length=512)
+    windows = windowing.make_windows(Strings.of([words]), tokenizer=tokenizer, row_length=512)
     if any(found is not None for found in whole.word_ids):
         assert window(windows, 0) == expected
     assert [w for w in windows.words.tolist() if w >= 0] == list(range(len(words)))
@@ -80,7 +83,7 @@ def test_words_encoded_one_by_one_are_those_of_the_whole_sentence(name, words):
 def test_words_that_the_tokenizer_drops_become_the_unknown_token_and_are_still_predicted(tiny_bert):
     tokenizer = tokenization.load_tokenizer(tiny_bert)
     sentences = [["\u200d", "\u200d"], ["saw", "\u200d", "a"], ["\x00"]]
-    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=16)
+    windows = windowing.make_windows(Strings.of(sentences), tokenizer=tokenizer, row_length=16)
     cls, sep, unk = (tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[UNK]"))
     saw, a = tokenizer.token_to_id("saw"), tokenizer.token_to_id("a")
     assert window(windows, 0) == ([cls, unk, unk, sep], [-1, 0, 1, -1])
@@ -126,7 +129,9 @@ def context(place: int, *, begin: int, end: int, length: int) -> float:
 @example(sizes=[[40, 1, 1, 40]], row_length=12)
 def test_every_word_is_owned_once_by_the_window_in_which_it_has_the_most_context(sizes, row_length):
     sentences, tokenizer = numbered(sizes)
-    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=row_length)
+    windows = windowing.make_windows(
+        Strings.of(sentences), tokenizer=tokenizer, row_length=row_length
+    )
     assert windows.lengths.max() <= row_length
     assert windows.num_unknown_words == 0
     owned = [word for word in windows.words.tolist() if word >= 0]
@@ -164,12 +169,14 @@ def test_every_word_is_owned_once_by_the_window_in_which_it_has_the_most_context
 def test_a_row_too_short_for_words_is_an_error_of_the_user(tiny_bert, row_length):
     tokenizer = tokenization.load_tokenizer(tiny_bert)
     with pytest.raises(UserError, match=f"text.row_length={row_length} leaves .* expected 16"):
-        windowing.make_windows([["a"]], tokenizer=tokenizer, row_length=row_length)
+        windowing.make_windows(Strings.of([["a"]]), tokenizer=tokenizer, row_length=row_length)
 
 
 def test_a_split_without_sentences_is_an_error_of_the_user(tiny_bert):
     with pytest.raises(UserError, match="a split of the data set is empty"):
-        windowing.make_windows([], tokenizer=tokenization.load_tokenizer(tiny_bert), row_length=16)
+        windowing.make_windows(
+            Strings.of([]), tokenizer=tokenization.load_tokenizer(tiny_bert), row_length=16
+        )
 
 
 # --- rows ---
@@ -179,7 +186,7 @@ def test_a_split_without_sentences_is_an_error_of_the_user(tiny_bert):
 def test_the_arrays_of_rows_are_those_of_a_plain_loop(data):
     sizes = data.draw(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=12), min_size=1))
     sentences, tokenizer = numbered(sizes)
-    windows = windowing.make_windows(sentences, tokenizer=tokenizer, row_length=16)
+    windows = windowing.make_windows(Strings.of(sentences), tokenizer=tokenizer, row_length=16)
     row_length = 48
     drawn = st.lists(st.integers(0, len(windows.lengths) - 1), max_size=3)  # 3 of 16 fit
     examples = data.draw(st.lists(drawn, min_size=1, max_size=5))

@@ -230,6 +230,30 @@ def test_the_data_report_tells_sizes_classes_and_their_spread():
     ]
 
 
+def test_the_data_report_counts_files_that_are_no_images_by_their_kind():
+    images, _ = made_up()
+    assert "train: left out" not in dict(scoring.data_report({"train": images}))
+    left_out = {".txt": 2, "": 1, ".npy": 1200, ".csv": 1, ".db": 1}
+    rows = dict(scoring.data_report({"train": images._replace(left_out=left_out)}))
+    assert rows["train: left out"] == (
+        "1,205 files of no kind that is read: 1,200 *.npy, 2 *.txt, 1 without a name ending and 2 "
+        "more"
+    )
+
+
+def test_classes_without_an_image_to_learn_from_are_a_warning_and_in_the_report():
+    images, _ = made_up()
+    assert scoring.warnings({"train": images, "dev": images}) == ()
+    fewer = images._replace(labels=np.minimum(images.labels, 4))
+    assert scoring.warnings({"dev": fewer}) == ()
+    (line,) = scoring.warnings({"train": fewer, "dev": images})
+    assert line == (
+        "5 of 10 classes have no image in train and cannot be learnt: class <5>, class <6>, "
+        "class <7> and 2 more"
+    )
+    assert ("warning", line) in scoring.data_report({"train": fewer})
+
+
 def test_the_data_report_of_many_classes_counts_them():
     images, _ = made_up(num_classes=1000)
     assert scoring.data_report({"train": images})[0] == ("classes", "1,000")

@@ -19,11 +19,13 @@ from jax.sharding import Mesh
 from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.data.text import news
+from bigjax.data.text.sentences import collect
 from bigjax.engine import settings, sharding
 from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
 from bigjax.models import huggingface
+from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
 
@@ -311,6 +313,30 @@ def test_the_report_on_the_data_counts_what_is_there(task, splits):
     kinds = collections.Counter(begins)
     expected = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     assert rows["dev: entities"] == expected
+
+
+def with_tags(tags: str, *, where: str = "here") -> rows.Split:
+    found = collect([(["word"] * len(tags.split()), tags.split())], where=where)
+    return rows.Split(found, windows=None, labels=None, packing=None)
+
+
+def test_tags_that_training_has_none_of_are_a_warning():
+    train = with_tags("O B-PER I-PER")
+    assert scoring.warnings({"train": train, "dev": with_tags("O B-PER")}) == ()
+    assert scoring.warnings({"dev": with_tags("B-LOC")}) == ()
+    splits = {"train": train, "dev": with_tags("B-LOC I-LOC B-LOC O"), "test": with_tags("B-X")}
+    assert scoring.warnings(splits) == (
+        "dev has tags that no word of train has, which cannot be learnt: B-LOC (2), I-LOC (1)",
+        "test has tags that no word of train has, which cannot be learnt: B-X (1)",
+    )
+
+
+@pytest.mark.parametrize("tag", ["O", "NN"])
+def test_training_data_of_one_tag_is_a_warning(tag):
+    assert scoring.warnings({"train": with_tags(f"{tag} {tag}", where="a.conll")}) == (
+        f"every word of train (a.conll) has the tag {tag!r}: there is nothing to learn; see that "
+        "it is read as it is meant",
+    )
 
 
 def test_heads_that_do_not_divide_the_hidden_size_are_an_error():
