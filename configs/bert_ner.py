@@ -73,6 +73,6 @@ def conll2003(config):
 
 
 def files(config):
-    config.data = {"source": "conll", "train": "", "dev": "", "test": None}
+    config.data = {"source": "files", "train": "", "dev": None, "test": None}
     config.num_epochs = 3.0
     config.optim.learning_rate = 5e-5

@@ -19,6 +19,11 @@ from bigjax.errors import UserError
 
 NUM_SHOWN = 5  # of what is wrong with a file, the rest is counted
 Repair = Literal["none", "conlleval"]
+REPAIR = (
+    "correct the file, or let --config.data.repair=conlleval read it as that script does, or "
+    "--config.data.scheme name the scheme ('none': plain tags)"
+)
+REPAIRED = "tags that break the scheme, read as conlleval does"
 
 
 class Annotated(NamedTuple):
@@ -56,8 +61,8 @@ def read_text(path: str | os.PathLike, *, encoding: str) -> str:
         text.encode()  # half a character of UTF-16, which some encodings let pass
     except LookupError as error:
         raise UserError(
-            f"data.encoding={encoding!r}: Python has no such encoding of text; expected one such as "
-            "'utf-8', 'latin-1', 'cp1252' or 'utf-16'"
+            f"data.encoding={encoding!r}: Python has no such encoding of text; expected 'utf-8', "
+            "'latin-1', 'cp1252', 'utf-16' or another that it has"
         ) from error
     except UnicodeError as error:
         at = getattr(error, "start", 0) if isinstance(error, UnicodeDecodeError) else 0
@@ -94,21 +99,18 @@ def to_sentences(
     if not found.words:
         left_out = "".join(f", {what}: {len(lines)}" for what, lines in found.notes.items())
         raise UserError(f"{path}: no sentence in it{left_out}; expected one word or more with tags")
-    tags = found.tags
     if tag_names is not None:
-        tags = _named(found, path=path, tag_names=tag_names)
-    iob2 = schemes.to_iob2(tags, scheme=scheme)
+        found = found._replace(tags=_named(found, path=path, tag_names=tag_names))
+    iob2 = _to_iob2(found, path=path, scheme=scheme)
     notes = dict(found.notes)
     if iob2.slips:
         lines = [found.line_of(slip.sentence, slip.index) for slip in iob2.slips]
         if repair == "none":
             problems = [(line, slip.message) for line, slip in zip(lines, iob2.slips)]
-            hint = "or data.repair='conlleval' begins an entity there, as that script does"
-            plain = "; scheme='none' is for plain tags" * (scheme == "auto")
-            raise broken(path, problems, hint=f"fix it, {hint}{plain}")
-        notes["slips of the scheme, read as conlleval does"] = lines
+            raise broken(path, problems, hint=REPAIR)
+        notes[REPAIRED] = lines
     spelt = iob2.spelling if iob2.spelling not in ("", "B-TYPE", "TYPE") else None
-    named = {"none": "plain tags"}.get(iob2.scheme, iob2.scheme.upper())
+    named = {"none": "plain", "": "of spans"}.get(iob2.scheme, iob2.scheme.upper())
     facts = {
         **found.found,
         "tags": named + (f" spelt {spelt}" if spelt else ""),
@@ -128,16 +130,34 @@ def to_sentences(
     return Sentences(words=found.words, tags=iob2.tags, where=str(path), origin=origin)
 
 
-def broken(
-    path: str | os.PathLike, problems: Sequence[tuple[int, str]], *, hint: str
-) -> UserError:
+def _to_iob2(found: Annotated, *, path: str | os.PathLike, scheme: str) -> schemes.Iob2:
+    """All tags in IOB2; those of spans are."""
+    if not found.iob2:
+        return schemes.to_iob2(found.tags, scheme=scheme)
+    numbers = [i for i in range(len(found.tags)) if i not in found.iob2]
+    if not numbers:
+        return schemes.Iob2(found.tags, "", "", [])
+    others = schemes.to_iob2([found.tags[i] for i in numbers], scheme=scheme)
+    if others.scheme == "none" and any(tag != "O" for tags in others.tags for tag in tags):
+        raise UserError(
+            f"{path}:{found.lines[numbers[0]]}: plain tags, and others of the file mark spans; "
+            "expected one kind: use two files, or give data.scheme"
+        )
+    tags = list(found.tags)
+    for number, converted in zip(numbers, others.tags):
+        tags[number] = converted
+    slips = [slip._replace(sentence=numbers[slip.sentence]) for slip in others.slips]
+    return others._replace(tags=tags, slips=slips)
+
+
+def broken(path: str | os.PathLike, problems: Sequence[tuple[int, str]], *, hint: str) -> UserError:
     """The error of a file with problems (line, what is wrong): all counted, the first shown."""
     (line, message), *others = problems
     if others:
         shown = [f"{path}:{at}: {what}" for at, what in others[: NUM_SHOWN - 1]]
         more = len(others) - len(shown)
         shown += [f"and {more:,} more"] * bool(more)
-        message += f" ({len(problems):,} of this kind in the file: {'; '.join(shown)})"
+        message += f" (the first of {len(problems):,}; then {'; '.join(shown)})"
     return UserError(f"{path}:{line}: {message}; {hint}")
 
 

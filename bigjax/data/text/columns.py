@@ -237,7 +237,7 @@ def _layout(
         tag=find(tag, setting="tag_column"),
         key=key,
         is_conllu=is_conllu,
-        is_comment=lambda line: True,
+        is_comment=lambda _: True,
         first=first,
         header=header,
     )

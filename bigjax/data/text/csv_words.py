@@ -1,4 +1,4 @@
-"""Owns the format of tables with a word a row under a header: CSV, and what spreadsheets make of it.
+"""Owns the format of tables with a word a row under a header: CSV, as spreadsheets write it.
 
 Tagging schemes belong to `schemes.py`; columns without quotes to `columns.py`.
 """
@@ -104,9 +104,7 @@ def parse(
     )
 
 
-def _rows(
-    text: str, *, path: str | os.PathLike, separator: str
-) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, *, path: str | os.PathLike, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Rows, each with the number of the line on which it begins."""
     quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     file = io.StringIO(text, newline="")

@@ -24,7 +24,12 @@ UNLABELLED = "unlabelled records left out"
 
 
 def record(
-    value: Any, *, token_column: Column = None, tag_column: Column = None, place: str
+    value: Any,
+    *,
+    token_column: Column = None,
+    tag_column: Column = None,
+    tag_names: Sequence[str] | None = None,
+    place: str,
 ) -> Record:
     """A record of one of these forms, of which the first that fits is taken:
 
@@ -34,6 +39,7 @@ def record(
       [start, end, label], in characters; also ["text", {"entities": [...]}].
 
     token_column, tag_column: the keys, where they are called otherwise or there are several.
+    tag_names: that there are some lets tags be numbers, which stay so here.
     An `answer` of "reject" or "ignore" (Prodigy) is left out, and so is a record without tags or
     spans; an empty list of spans is a text without entities.
 
@@ -50,7 +56,7 @@ def record(
     if words is not None and value[words] and all(isinstance(w, str) for w in value[words]):
         tags = _first(value, TAG_KEYS, column=tag_column, kind=list, place=place)
         if tags is not None:
-            return _of_words(value, words, tags, place=place)
+            return _of_words(value, words, tags, named=tag_names is not None, place=place)
         if text is None:
             return Record(UNLABELLED)
     if text is not None:
@@ -90,10 +96,15 @@ def span_of(value: Any, *, text: str, place: str) -> tuple[Span, bool]:
     return fitted(Span(start, end, kind.strip()), text=text, said=said, place=place)
 
 
-def _of_words(value: Mapping[str, Any], words: str, tags: str, *, place: str) -> Record:
+def _of_words(
+    value: Mapping[str, Any], words: str, tags: str, *, named: bool, place: str
+) -> Record:
     found, names = value[words], value[tags]
     if len(found) != len(names):
         raise UserError(f"{place}: {len(found)} {words} and {len(names)} {tags}; expected as many")
+    if not named and any(type(tag) is int for tag in names):
+        hint = "say what they mean with --config.data.tag_names=O,B-PER,I-PER,..."
+        raise UserError(f"{place}: {tags!r} holds numbers; {hint}")
     names = [str(tag) if type(tag) is int else tag for tag in names]
     check_tags(names, place=place)
     kept = [i for i, word in enumerate(found) if word.strip()]

@@ -18,7 +18,11 @@ from bigjax.data.text.label_studio import Annotations
 from bigjax.data.text.sentences import Sentences
 
 # An object with a key, or a list of objects or of ["text", ...]; brackets alone may be words.
-_JSON = re.compile(r"""\s*(?:\{\s*(?:"[^"\n]*"\s*:|\}\s*$)|\[\s*(?:\{|\[?\s*"[^"\n]*"\s*,|\]\s*$))""", re.M)
+_JSON = re.compile(
+    r"""\s*(?: \{ \s* (?: "[^"\n]*" \s* : | \} \s*$ )
+          | \[ \s* (?: \{ | \[? \s* "[^"\n]*" \s* , | \] \s*$ ) )""",
+    re.MULTILINE | re.VERBOSE,
+)
 
 Format = Literal["auto", "columns", "conllu", "csv", "jsonl", "label_studio"]
 
@@ -85,7 +89,7 @@ def _parse(text: str, *, path: str | os.PathLike, reading: Reading) -> Annotated
             token_column=reading.token_column,
         )
     else:
-        read_one = functools.partial(json_records.record, **which)
+        read_one = functools.partial(json_records.record, tag_names=reading.tag_names, **which)
     parsed = records.parse(
         itertools.chain(first, found), path=path, read=read_one, misaligned=reading.misaligned
     )

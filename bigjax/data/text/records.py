@@ -106,7 +106,7 @@ def parse(
         raise broken(path, problems, hint=_hint(misaligned))
     found = {
         "records": ", ".join(f"{number:,} {shape}" for shape, number in shapes.items()),
-        **({"words": f"cut by the rule {cutting.RULE}"} if spans_of else {}),
+        **({"cut into words": f"by the rule {cutting.RULE}"} if spans_of else {}),
     }
     notes = {what: numbers for what, numbers in notes.items() if numbers}
     rule = cutting.RULE if spans_of else PRE_SPLIT
@@ -128,7 +128,9 @@ def fitted(span: Span, *, text: str, said: Any, place: str) -> tuple[Span, bool]
     """
     if not isinstance(said, str) or _same(text[max(0, span.start) : span.end], said):
         return span, False
-    before, inside = (text.encode("utf-16-le")[2 * a : 2 * b] for a, b in ((0, span.start), span[:2]))
+    before, inside = (
+        text.encode("utf-16-le")[2 * a : 2 * b] for a, b in ((0, span.start), span[:2])
+    )
     start = len(before.decode("utf-16-le", "replace"))
     found = span._replace(start=start, end=start + len(inside.decode("utf-16-le", "replace")))
     if _same(text[found.start : found.end], said):

@@ -1,8 +1,8 @@
 """Owns tags as annotation tools write them: which scheme a file follows and how it spells it, what
 breaks the scheme, and the tags in IOB2.
 
-Spelt may be "B-PER", "b-per", "B_PER" and "PER-B"; or "B", "I" and "O" alone; or "PER" and "O" (IO).
-Reading files belongs to their formats; the entities of IOB2 tags and their scores to `metrics.py`.
+Spelt may be "B-PER", "b-per", "B_PER" or "PER-B"; or "B", "I" and "O" alone; or "PER" and "O".
+Reading files belongs to their formats, the entities of IOB2 tags to `tags.py`.
 """
 
 import functools
@@ -30,7 +30,9 @@ SCHEMES = ("auto", "none", "io", *_LETTERS)
 
 # Tags that no scheme for entities has: a file with one of them holds parts of speech, however
 # frequent its "O" may be.
-_PARTS_OF_SPEECH = frozenset("ADJ ADP DET NOUN PROPN PUNCT VERB DT IN JJ NN NNP VB VBD".split())
+_PARTS_OF_SPEECH = frozenset(
+    ["ADJ", "ADP", "DET", "NOUN", "PROPN", "PUNCT", "VERB", "DT", "IN", "JJ", "NN", "NNP", "VB"]
+)
 
 
 class Spelling(NamedTuple):
@@ -62,9 +64,10 @@ class Slip(NamedTuple):
 
 
 class Iob2(NamedTuple):
-    """tags: of each sentence, in IOB2, or plain where `scheme` is "none". scheme: what was followed;
-    spelling: how, as in `Spelling.example`. slips: where it was not followed, in order. Where there
-    are some, the tags are those that conlleval would see."""
+    """tags: of each sentence, in IOB2, or plain where `scheme` is "none".
+    scheme, spelling: what was followed, and how it is spelt, as `Spelling.example`.
+    slips: where it was not followed, in order; the tags are what conlleval would see there.
+    """
 
     tags: list[list[str]]
     scheme: str
@@ -79,10 +82,10 @@ def to_iob2(sentences: Sequence[Sequence[str]], *, scheme: str = "auto") -> Iob2
     and neighbours of one type are one entity; "none" leaves plain tags, such as parts of speech, as
     they are; "auto" looks at all tags. Capitals may be used too.
 
-    - A file is plain if it has neither a prefix "B-" or "I-" in any spelling nor is IO, and some tag
-      is outside all schemes ("NN"), or if its tags are single letters with neither "B" nor "I".
-    - It is IO if it would be plain, "O" is its most frequent tag, others are longer than a letter,
-      and none is a well-known part of speech.
+    - A file is plain if no tag begins with "B-" or "I-" in any spelling, and some are outside all
+      schemes ("NN"), or if its tags are single letters with neither "B" nor "I" among them.
+    - It is IO if it would be plain, but "O" is more frequent than any other tag, some are longer
+      than a letter, and none is a well-known part of speech.
     - Any other file follows the first scheme that all its tags are legal in: IOB2 before IOB1,
       which has "B-" only to part two neighbours of one type. Where none is, it is that with the
       fewest tags of other schemes, and the slips say where it is broken.
@@ -127,7 +130,9 @@ def _spelling(counts: Mapping[str, int]) -> Spelling:
         return _USUAL
     shares = {}
     for spelling in _SPELLINGS[1:]:
-        found = {tag: spelling.pattern.fullmatch(tag) for tag in counts if tag not in spelling.outside}
+        found = {
+            tag: spelling.pattern.fullmatch(tag) for tag in counts if tag not in spelling.outside
+        }
         letters = {match["letter"].upper() for match in found.values() if match}
         matching = sum(counts[tag] for tag, match in found.items() if match)
         if letters & {"B", "I"} and matching >= 0.9 * sum(counts[tag] for tag in found):
@@ -208,18 +213,20 @@ def _slips(
                 is_end or _step("O", tag, scheme=scheme) is not None
             ):
                 continue  # the tag before has been told, and it alone is wrong
-            as_written = [written.get(name, name) for name in (before, tag)]
-            message = _explain(before, tag, scheme=scheme, is_end=is_end, written=as_written)
+            message = _explain(before, tag, scheme=scheme, is_end=is_end, written=written)
             yield Slip(sentence, min(index, len(tags) - 1), message)
 
 
-def _explain(before: str, tag: str, *, scheme: str, is_end: bool, written: list[str]) -> str:
+def _explain(
+    before: str, tag: str, *, scheme: str, is_end: bool, written: Mapping[str, str]
+) -> str:
+    shown, shown_before = (repr(written.get(name, name)) for name in (tag, before))
     if _parse(tag, scheme)[0] is None:
         expected = " or ".join(f"{letter}-TYPE" for letter in _LETTERS[scheme])
-        return f"tag {written[1]!r} is not in {scheme.upper()}; expected O or {expected}"
+        return f"tag {shown} is not in {scheme.upper()}; expected O or {expected}"
     if is_end:
-        return f"tag {written[0]!r} cannot end a sentence in {scheme.upper()}"
-    return f"tag {written[1]!r} cannot come after {written[0]!r} in {scheme.upper()}"
+        return f"tag {shown_before} cannot end a sentence in {scheme.upper()}"
+    return f"tag {shown} cannot come after {shown_before} in {scheme.upper()}"
 
 
 # --- conversion ---

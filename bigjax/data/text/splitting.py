@@ -55,8 +55,8 @@ def hold_out(sentences: Sentences, *, fraction: float) -> tuple[Sentences, Sente
     if held.all() or not held.any():
         raise UserError(
             f"data.dev_fraction={fraction} of the {len(held)} sentences of {sentences.where} is "
-            f"{'all' if held.all() else 'none'} of them; expected a share that leaves some to both, "
-            "0 for no dev split, or a file as data.dev"
+            f"{'all' if held.all() else 'none'} of them; expected a share that leaves some to "
+            "both, 0 for no dev split, or a file as data.dev"
         )
     rest = take(sentences, np.flatnonzero(~held), where=sentences.where)
     where = f"{fraction:.0%} of {sentences.where}"

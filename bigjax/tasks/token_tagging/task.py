@@ -14,7 +14,7 @@ from typing import Any
 from bigjax.config.values import Config, choice
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
-from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.sentences import PRE_SPLIT, Sentences
 from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
@@ -25,7 +25,8 @@ from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging.model import Tagger, make_model
 from bigjax.tasks.token_tagging.rows import Split
 
-TAGS_FILE, ENCODER_FILE = "tags.txt", "encoder.json"  # in the run folder; the encoder's sizes
+# In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
+TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,8 @@ def make(config: Config) -> Task:
             _adopt, tags=tags, scan_layers=config["model"]["scan_layers"], sizes=sizes
         ),
     )
-    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    rule = sentences["train"].origin.rule
+    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
@@ -117,7 +119,8 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     model = make_model(
         Tagger(sizes, compute, len(tags)), smoothing=0.0, weights_T=None, pretrained=None
     )
-    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    rule = _read_rule(os.path.join(folder, WORDS_FILE))
+    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
 
 
 def _encode_splits(
@@ -156,6 +159,7 @@ def _task(
     tags: Sequence[str],
     tokenizer: Any,
     sizes: bert.Sizes,
+    rule: str,
 ) -> Task:
     batch_rows = config["eval"]["batch_rows"]
     return Task(
@@ -184,6 +188,7 @@ def _task(
                 "tokenizer.json": tokenizer.to_str(pretty=True),
                 TAGS_FILE: "\n".join(tags) + "\n",
                 ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+                WORDS_FILE: json.dumps({"rule": rule}) + "\n",
             },
             encode=functools.partial(
                 _encode,
@@ -295,6 +300,19 @@ def _read_sizes(path: str) -> bert.Sizes:
         with open(path, encoding="utf-8") as file:
             return bert.Sizes(**json.load(file))
     except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
+        ) from error
+
+
+def _read_rule(path: str) -> str:
+    """The rule that cut a run's text into words; earlier runs read only words."""
+    if not os.path.exists(path):
+        return PRE_SPLIT
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file)["rule"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); expected that of a run of token tagging"
         ) from error
