@@ -7,7 +7,7 @@ ours and keeps its traceback.
 import difflib
 from collections.abc import Iterable, Sequence
 
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes
 PROCESS_GONE = 76  # the same
 
 

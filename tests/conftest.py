@@ -7,11 +7,13 @@ import signal
 from pathlib import Path
 from types import ModuleType
 
-# Both are read once, when JAX is imported, so they are set before anything imports it.
+# All are read once, when JAX is imported, so they are set before anything imports it.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling takes longer than running here. `.ci/run` sets it to 0 for the slow tests.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # A job in the background or under nohup is started with these ignored, and so is all it starts.
 for _number, _handler in (
@@ -46,8 +48,13 @@ hypothesis.settings.load_profile("fixed")
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_programs(tmp_path_factory):
     """Runs of one session share what they compile, and leave the user's own cache alone."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    for name, value in options.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the processes that tests start
 
 
 @pytest.fixture(scope="session")

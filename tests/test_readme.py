@@ -13,8 +13,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[list[str]]:
-    """The arguments of every `python main.py ...` of the README's code blocks."""
+    """The arguments of every `python main.py ...` of the README's code blocks and tables."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    blocks += re.findall(r"`(python main\.py [^`]+)`", README)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     parts = [part for line in lines for part in line.split("&&")]
     return [shlex.split(part.split("main.py", 1)[1]) for part in parts if "main.py" in part]

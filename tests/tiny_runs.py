@@ -3,16 +3,14 @@ runs; what to change in it, and what makes two of them the same."""
 
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+import warm
 from jax.sharding import Mesh
 
 from bigjax.checkpoints import manifest
@@ -43,7 +41,6 @@ TIMING = ("_per_second", "input_wait")
 SECONDS = 600  # after which a process that should have ended fails its test
 CHANGED = """
 import itertools, os, signal, sys, threading, time
-sys.path.insert(0, {root!r})
 import jax
 import main
 from bigjax.loop import loop
@@ -69,7 +66,7 @@ def load(file: Path, overrides=()) -> configs.Config:
 
 
 def train_in(workdir: Path, overrides=()) -> dict[str, float]:
-    """Trains, or goes on, in this process and on one device."""
+    """Trains, or resumes, in this process and on one device."""
     file = config_in(workdir.parent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
@@ -113,32 +110,36 @@ def change_setup(patch, change):
     patch.setattr(train, "build", lambda config: change(original(config)))
 
 
-def run_main(workdir: Path, *, change: str | None = None) -> tuple[int, list[str]]:
+def run_main(
+    workdir: Path, *, change: str | None = None, env: Mapping[str, str] | None = None
+) -> tuple[int, list[str]]:
     """The exit code and the printed lines of the command of these runs, in a changed program."""
-    child = start_main(workdir, change=change)
+    child = start_main(workdir, change=change, env=env)
     return child.wait(SECONDS), output_of(workdir).splitlines()
 
 
-def start_main(workdir: Path, *, change: str | None = None) -> subprocess.Popen:
-    program = [str(ROOT / "main.py")]
-    if change is not None:
-        program = ["-c", CHANGED.format(root=str(ROOT), change=change)]
-    flags = [f"--config={workdir.parent}/tiny.py", f"--workdir={workdir}"]
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-    with open(f"{workdir}.txt", "w", encoding="utf-8") as output:
-        return subprocess.Popen(
-            [sys.executable, *program, *flags],
-            env=environment | {"XDG_CACHE_HOME": str(workdir.parent)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+def start_main(
+    workdir: Path, *, change: str | None = None, env: Mapping[str, str] | None = None
+) -> warm.Child:
+    Path(f"{workdir}.txt").write_text("")
+    return warm.start(
+        f"--config={workdir.parent}/tiny.py",
+        f"--workdir={workdir}",
+        program=change and CHANGED.format(change=change),
+        output=Path(f"{workdir}.txt"),
+        env=one_device_environment() if env is None else env,
+    )
+
+
+def one_device_environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
 
 
 def output_of(workdir: Path) -> str:
     return Path(f"{workdir}.txt").read_text(encoding="utf-8")
 
 
-def wait_until(is_so: Callable[[], bool], child: subprocess.Popen) -> None:
+def wait_until(is_so: Callable[[], bool], child: warm.Child) -> None:
     deadline = time.monotonic() + SECONDS
     while not is_so():
         assert child.poll() is None and time.monotonic() < deadline

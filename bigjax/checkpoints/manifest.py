@@ -67,7 +67,7 @@ def read(folder: str) -> Manifest:
         if os.path.exists(os.path.join(folder, "_CHECKPOINT_METADATA")):
             raise UserError(
                 f"{folder}: an old checkpoint, made before {NAME} was kept, which cannot be "
-                "verified; go on with the version of bigjax that made it, or train anew in another "
+                "verified; resume with the version of bigjax that made it, or train in another "
                 "--workdir"
             ) from None
         raise DamagedCheckpoint(folder, problem=f"{NAME} is missing") from None
@@ -76,7 +76,8 @@ def read(folder: str) -> Manifest:
             problem = f"{NAME} cannot be read ({error.strerror})"
             raise DamagedCheckpoint(folder, problem=problem) from error
         raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}); mend that and start again"
+            f"{error.filename}: cannot be read ({error.strerror}); fix that and run the same "
+            "command again"
         ) from error
     try:
         record = json.loads(content)

@@ -199,7 +199,8 @@ def _verify_files(folder: str, found: Manifest) -> None:
         problems = check_files(folder, expected=found.files)
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}); mend that and start again"
+            f"{error.filename}: cannot be read ({error.strerror}); fix that and run the same "
+            "command again"
         ) from error
     if problems:
         raise DamagedCheckpoint(folder, problem=_with_count(problems))
@@ -224,6 +225,6 @@ def _read(folder: str, *, handler: Any, args: Any) -> Any:
             return reader.restore(os.path.join(folder, "state"), args=args)
     except Exception as error:  # Orbax raises every type, bare Exception among them
         raise UserError(
-            f"{_named(folder)} is whole, but cannot be read ({first_line(error)}); see that there "
-            "is memory for it, and that the versions of JAX and Orbax are those that saved it"
+            f"{_named(folder)} is whole, but cannot be read ({first_line(error)}); check that "
+            "memory suffices, and that the versions of JAX and Orbax are those that saved it"
         ) from error

@@ -133,8 +133,8 @@ class Checkpoints:
             )
         listed = "; ".join(f"{step}: {problem}" for step, problem in damaged.items())
         raise UserError(
-            f"{self._folder}: every checkpoint is damaged ({listed}); put one back from a copy, or "
-            "begin anew in another --workdir"
+            f"{self._folder}: every checkpoint is damaged ({listed}); restore one from a copy, or "
+            "start over in another --workdir"
         )
 
     def wait(self) -> None:
@@ -235,7 +235,7 @@ class Checkpoints:
             except OSError as error:
                 raise UserError(
                     f"{self._path(step)} is damaged and cannot be renamed ({error.strerror}); "
-                    "rename it to go on from the one before"
+                    "rename it yourself to resume from the one before"
                 ) from error
         _meet("a damaged checkpoint renamed")
         return os.path.join("checkpoints", os.path.basename(target))
@@ -264,20 +264,21 @@ class Checkpoints:
         workdir = os.path.dirname(self._folder)
         if not os.path.isdir(workdir):
             return UserError(
-                f"--workdir={workdir} is gone, it was removed or renamed while the run went on: "
-                f"the checkpoint of step {step} was not saved; go on from what is left where it is "
-                "now, or begin anew"
+                f"--workdir={workdir} is gone, it was removed or renamed during the run: the "
+                f"checkpoint of step {step} was not saved; resume with the --workdir it has now, "
+                "or start over"
             )
         if step in self.steps():
             return UserError(
                 f"{_reason(error)}: checkpoint {step} in {self._folder} is saved, but its facts "
-                "could not be replaced, or older ones removed; mend that and start again to go on"
+                "could not be replaced, or older ones removed; fix that and run the same command "
+                "again to resume"
             )
         latest = max(self._readable(), default=None)
         intact = "there is none before it" if latest is None else f"that of step {latest} is intact"
         return UserError(
             f"{_reason(error)}: the checkpoint of step {step} was not saved in {self._folder}; "
-            f"{intact}; mend that and start again to go on"
+            f"{intact}; fix that and run the same command again to resume"
         )
 
 

@@ -36,7 +36,7 @@ class Start(NamedTuple):
 
 
 def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
-    """The state to go on from; says on the terminal which it is.
+    """The state to start from; says on the terminal which it is.
 
     Raises:
       UserError: a checkpoint that cannot be read or does not fit this config.
@@ -134,9 +134,9 @@ def _frozen_hashes(frozen: Any) -> dict[str, str]:
 
 
 def _compare(facts: Mapping[str, Any], *, what: str) -> None:
-    mend = "see that all of them see the same --workdir, and start again"
+    fix = "check that all of them see the same --workdir, and run the same command again"
     try:
-        distributed.compare(facts, what=what, mend=mend)
+        distributed.compare(facts, what=what, fix=fix)
     except UserError as error:
         raise ProcessGone(str(error)) from error
 

@@ -95,11 +95,12 @@ def build(config: Config) -> Setup:
         warmup_steps=round(warmup or 0),
         **config.pick("schedule", schedules.SCHEDULES[name]),
     )
-    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
+    shapes, specs = sharding.shapes_and_specs(task.model.init)
+    params = shapes["params"]
     optimizer = optim.make_optimizer(
         params, schedule=schedule, depths=task.model.layer_depths(params), **config["optim"]
     )
-    state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh)
+    state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
     if config["batch"]["accumulate"] == "auto":
@@ -146,9 +147,11 @@ def num_params(state: TrainState) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(state.params))
 
 
-def _abstract_state(config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh) -> TrainState:
+def _abstract_state(
+    config: Config, *, task: Task, optimizer: Optimizer, mesh: Mesh, specs: Any
+) -> TrainState:
     shapes = jax.eval_shape(init_function(config, task, optimizer))
-    params = sharding.param_shardings(shapes.params, mesh=mesh, rules=task.model.sharding_rules)
+    params = sharding.param_shardings(shapes.params, mesh=mesh, specs=specs["params"])
     everywhere = sharding.replicated(mesh)
     shardings = TrainState(
         step=everywhere,

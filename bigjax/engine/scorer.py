@@ -1,10 +1,10 @@
-"""Owns what scoring a split needs, of a training that goes on or of a finished run."""
+"""Owns what scoring a split needs, of a training in progress or of a finished run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from bigjax.config.values import Config
 from bigjax.engine import param_dtypes, sharding
@@ -39,16 +39,15 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
     use_cache()
     mesh = sharding.make_mesh(config[""]["mesh"])
     task = TASKS[config[""]["task"]].load(config, folder, splits=splits)
-    shapes = dict(jax.eval_shape(task.model.init, jax.random.key(0)))
-    rules = task.model.sharding_rules
+    shapes, specs = sharding.shapes_and_specs(task.model.init)
     everywhere = sharding.replicated(mesh)
     shardings = {
-        name: sharding.param_shardings(tree, mesh=mesh, rules=rules)
+        name: sharding.param_shardings(tree, mesh=mesh, specs=specs[name])
         if name == "params"
         else jax.tree.map(lambda _: everywhere, tree)
         for name, tree in shapes.items()
     }
-    variables = sharding.abstract(shapes, shardings)
+    variables = sharding.abstract(dict(shapes), shardings)
     eval_step = make_eval_step(task, mesh=mesh)
     return Scorer(task, mesh, variables, put_frozen(task.model, mesh=mesh), eval_step)
 
@@ -67,12 +66,13 @@ def make_eval_step(task: Task, *, mesh: Mesh) -> Callable[..., Any]:
 
 
 def put_frozen(model: Model, *, mesh: Mesh) -> Any:
-    """What nothing trains, on the mesh: split as parameters without rules are; {} where there is
+    """What nothing trains, on the mesh: split as fully sharded parameters are; {} where there is
     nothing."""
     if model.frozen is None:
         return {}
     given = dict(model.frozen())
-    shardings = sharding.param_shardings(given, mesh=mesh, rules=((".*", ()),))
+    specs = jax.tree.map(lambda _: PartitionSpec(), given)
+    shardings = sharding.param_shardings(given, mesh=mesh, specs=specs)
     return jax.tree.map(jax.device_put, given, shardings)
 
 

@@ -4,11 +4,13 @@ jit over global arrays does the rest: no code outside this file knows how many d
 """
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -19,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError, nearest
-from bigjax.trees import Rules, map_named, match_rules
+from bigjax.trees import map_named
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")  # a batch's rows are split over both
@@ -131,21 +133,28 @@ def rows_of_this_process(mesh: Mesh, *, num_rows: int) -> np.ndarray:
     return np.unique(np.concatenate([np.arange(num_rows)[place[0]] for place in places]))
 
 
-def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
-    """A sharding for each leaf of `params` (arrays or shapes): the model's rules say what the
-    tensor axis splits, and the fsdp axis splits the largest dimension that is left and divides.
+def shapes_and_specs(init: Callable[[jax.Array], Any]) -> tuple[Any, Any]:
+    """Shapes of the variables that `init` makes of a key, and for each a `PartitionSpec` of the
+    mesh axes that its layer wants it split over (`nn.with_partitioning`), empty where it says none.
+    """
+    boxed = jax.eval_shape(init, jax.random.key(0))
+    return nn.meta.unbox(boxed), nn.get_partition_spec(boxed)
 
-    A rule's axes are those of the last dimensions: a leading one, of scanned layers, stays whole.
+
+def param_shardings(params: Any, *, mesh: Mesh, specs: Any) -> Any:
+    """A sharding for each leaf of `params` (arrays or shapes): its spec says what the tensor axis
+    splits, and the fsdp axis splits the largest dimension that is left and divides.
+
     An axis that ends in "?" leaves a dimension whole that it does not divide.
 
     Raises:
-      UserError: no rule covers a parameter, or a dimension that its axis does not divide.
+      UserError: a dimension that its axis does not divide.
     """
 
-    def sharding(name: str, leaf: Any, axes: tuple[str | None, ...]) -> NamedSharding:
+    def sharding(name: str, leaf: Any, axes: P) -> NamedSharding:
         assert len(axes) <= len(leaf.shape), (name, axes, leaf.shape)
-        spec: list[str | None] = [None] * (len(leaf.shape) - len(axes))
-        for size, axis in zip(leaf.shape[len(spec) :], axes):
+        spec: list[str | None] = []
+        for size, axis in itertools.zip_longest(leaf.shape, axes):
             optional = axis is not None and axis.endswith("?")
             axis = axis.removesuffix("?") if axis is not None else None
             if axis is not None and size % mesh.shape[axis]:
@@ -162,7 +171,7 @@ def param_shardings(params: Any, *, mesh: Mesh, rules: Rules) -> Any:
             spec[max(free, key=lambda i: (leaf.shape[i], i))] = "fsdp"
         return NamedSharding(mesh, P(*spec))
 
-    return map_named(sharding, params, match_rules(params, rules=rules, what="sharding"))
+    return map_named(sharding, params, specs)
 
 
 def opt_state_shardings(
@@ -194,9 +203,6 @@ def opt_state_shardings(
         transform_non_params=lambda _: replicated(mesh),
         is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )
-
-
-PARTIAL, DAMAGED = ".partial", ".damaged"
 
 
 def abstract(tree: Any, shardings: Any) -> Any:

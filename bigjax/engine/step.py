@@ -7,6 +7,7 @@ total is divided once. So accumulation, empty rows and devices change nothing be
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -39,7 +40,7 @@ def init_state(
       given: variables that take the place of random ones, a tree like them with None for those
         that stay random; or None.
     """
-    variables = dict(model.init(stream(seed, INIT_STREAM)))
+    variables = dict(nn.meta.unbox(model.init(stream(seed, INIT_STREAM))))
     if given is not None:
         pick = lambda random, found: random if found is None else found.astype(random.dtype)  # noqa: E731
         variables = jax.tree.map(pick, variables, dict(given), is_leaf=lambda leaf: leaf is None)

@@ -35,7 +35,7 @@ Progress = Callable[[int], None]
 
 
 class Session(NamedTuple):
-    """A training that goes on: what the loop and its end share."""
+    """A training in progress: what the loop and its end share."""
 
     setup: Setup
     scorer: Scorer

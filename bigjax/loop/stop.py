@@ -65,9 +65,7 @@ class StopRequest:
             if multihost_utils.reached_preemption_sync_point(self._num_asked):
                 self.at = time.monotonic()
         if self.at is not None:
-            raise Stopped(
-                "stopped; training is saved, and the same command goes on with the scores"
-            )
+            raise Stopped("stopped; training is saved, and the same command makes the scores")
 
     def stopped(self, step: int) -> Stopped:
         """The error to end with when the state of `step` is on the disk."""
@@ -75,7 +73,7 @@ class StopRequest:
         seconds = time.monotonic() - self.at
         return Stopped(
             f"stopped at step {step}, saved {seconds:.1f} s after the signal; the same command "
-            "goes on from there"
+            "resumes from there"
         )
 
     def _listen(self) -> None:
@@ -87,7 +85,7 @@ class StopRequest:
                     _say(f"{name}: finishing the step and saving; a second signal ends at once")
                     continue
                 lost = "" if self.at is None else " without saving; the last checkpoint is intact"
-                _say(f"{name}: ended{lost}; the same command goes on")
+                _say(f"{name}: ended{lost}; the same command resumes")
                 os._exit(STOPPED)
 
 

@@ -57,16 +57,6 @@ class Compute:
     scan_layers: bool = False
 
 
-# Ordered rules from a parameter's name to the mesh axes of its dimensions (see sharding.py). A name
-# in scanned layers has one more leading dimension, which is never split.
-SHARDING_RULES = (
-    (r".*(query|key|value|up)/kernel", (None, "tensor")),
-    (r".*(query|key|value|up)/bias", ("tensor",)),
-    (r".*(out|down)/kernel", ("tensor", None)),
-    (r".*", ()),
-)
-
-
 class Encoder(nn.Module):
     """The encoder of BERT: embeddings and post-norm Transformer layers."""
 
@@ -107,6 +97,7 @@ class Encoder(nn.Module):
             layers = nn.scan(
                 block,
                 variable_axes={"params": 0},
+                metadata_params={nn.PARTITION_NAME: None},  # no mesh axis splits the layers
                 split_rngs={"params": True},
                 in_axes=(0, nn.broadcast, nn.broadcast),
                 length=sizes.num_layers,

@@ -24,8 +24,6 @@ Network = Callable[..., nn.Module]  # (num_classes=) -> module
 
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He et al. 2015
 GLOROT = nn.initializers.glorot_uniform()
-# Output channels of convolutions are split where their number divides.
-SHARDING_RULES = ((r".*(dense|head)/.*", ()), (r".*/kernel", ("tensor?",)), (r".*", ()))
 
 
 class Conv(nn.Module):
@@ -49,7 +47,8 @@ class Conv(nn.Module):
                 "small_cnn with model.padding=1"
             )
         shape = (self.size, self.size, x_BHWC.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel_init = nn.with_partitioning(self.kernel_init, ops.CONV_AXES)
+        kernel = self.param("kernel", kernel_init, shape)
         y_BHWC = ops.conv(
             x_BHWC, kernel, strides=self.strides, padding=self.padding, dtype=self.dtype
         )

@@ -22,7 +22,7 @@ PRODUCT = "product"  # what a policy of rematerialization knows the results of `
 class Dense(nn.Module):
     """y = x @ kernel + bias with float32 parameters and `dtype` operands in the product.
 
-    axes: the mesh axes of the kernel's dimensions, D and F.
+    axes: the mesh axes of the kernel's dimensions, D and F; those that store it, too.
     """
 
     features: int
@@ -32,8 +32,10 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x_ND: jax.Array) -> jax.Array:
-        kernel_DF = self.param("kernel", self.kernel_init, (x_ND.shape[-1], self.features))
-        bias_F = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        kernel_init = nn.with_partitioning(self.kernel_init, self.axes)
+        bias_init = nn.with_partitioning(nn.initializers.zeros_init(), self.axes[1:])
+        kernel_DF = self.param("kernel", kernel_init, (x_ND.shape[-1], self.features))
+        bias_F = self.param("bias", bias_init, (self.features,))
         y_NF = matmul(x_ND.reshape(-1, x_ND.shape[-1]), kernel_DF, self.dtype, self.axes)
         y_NF = checkpoint_name(y_NF, PRODUCT)
         y_NF += at_use(bias_F, self.axes[1])[None]
@@ -80,7 +82,9 @@ class Embed(nn.Module):
         return split_rows(jnp.take(at_use(table), ids, axis=0, mode="clip"))
 
 
-Axes = tuple[str | None, str | None]  # the mesh axes that split the dimensions of a matrix
+# The mesh axes that split the dimensions of a matrix. Where one ends in "?", a dimension that it
+# does not divide stays whole; else it is an error of the mesh.
+Axes = tuple[str | None, str | None]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -119,6 +123,9 @@ def _dot(a: jax.Array, b: jax.Array, *, dtype: str, contract: tuple[int, int]) -
     )
 
 
+CONV_AXES = (None, None, None, "tensor?")  # of a convolution's kernel
+
+
 def conv(
     x_BHWC: jax.Array, kernel: jax.Array, *, strides: int, padding: int, dtype: str
 ) -> jax.Array:
@@ -128,14 +135,14 @@ def conv(
     it is the backend's own convolution; the two agree to rounding.
 
     Args:
-      kernel: float32 (size, size, C, F); the mesh axis `tensor` splits F.
+      kernel: float32 (size, size, C, F); mesh axes split it as `CONV_AXES` says.
       padding: zeros on each side of the image.
     """
     if jax.default_backend() == "cpu":
         return conv_by_matmul(x_BHWC, kernel, strides=strides, padding=padding, dtype=dtype)
     return lax.conv_general_dilated(
         x_BHWC.astype(dtype),
-        at_use(kernel.astype(dtype), None, None, None, "tensor"),
+        at_use(kernel.astype(dtype), *CONV_AXES),
         (strides, strides),
         ((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -156,7 +163,7 @@ def conv_by_matmul(
         x_BHWC[:, across(i, height), across(j, width)] for i in range(size) for j in range(size)
     ]
     patches_ND = jnp.concatenate(patches, -1).reshape(-1, size * size * num_channels)
-    y_NF = matmul(patches_ND, kernel.reshape(-1, features), dtype, (None, "tensor"))
+    y_NF = matmul(patches_ND, kernel.reshape(-1, features), dtype, CONV_AXES[-2:])
     return y_NF.reshape(-1, height, width, features)
 
 
@@ -192,8 +199,9 @@ def at_use(param: jax.Array, *axes: str | None) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size <= 1:
         return param
+    spec = (axis and axis.removesuffix("?") for axis in axes)
     divides = lambda size, axis: axis is None or size % mesh.shape[axis] == 0  # noqa: E731
-    spec = (axis if divides(size, axis) else None for size, axis in zip(param.shape, axes))
+    spec = (axis if divides(size, axis) else None for size, axis in zip(param.shape, spec))
     return lax.with_sharding_constraint(param, PartitionSpec(*spec))
 
 

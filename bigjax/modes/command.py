@@ -10,15 +10,15 @@ import sys
 
 HELP = """\
 examples:
-  python main.py --config=configs/bert_ner.py --workdir=runs/ner        train, or go on
+  python main.py --config=configs/bert_ner.py --workdir=runs/ner        train, or resume
   python main.py --config=configs/bert_ner.py:wikiann --workdir=runs/w  a variant of the file
   ... --config.optim.learning_rate=3e-5                                 override a setting
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
-settings: in the config file and bigjax/settings.py; a misspelt or unread one is an error.
+settings: in the config file and docs/settings.md; a misspelt or unread one is an error.
 exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
 found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
-gone or hangs: after either the same command goes on. A process that fails ends the others with
+gone or hangs: after either the same command resumes. A process that fails ends the others with
 its code."""
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         print(f"{error.prefix}{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow_config_change",
         action="store_true",
-        help="go on with a run though settings that change training differ from its own",
+        help="resume a run though settings that change training differ from its own",
     )
     parser.add_argument(
         "--devices",

@@ -26,10 +26,10 @@ def train(
     allow_config_change: bool = False,
     progress: Progress = lambda step: None,  # noqa: ARG005
 ) -> dict[str, float]:
-    """Trains, or goes on with the run in `workdir`, to its end; returns the final scores.
+    """Trains, or resumes the run in `workdir`, to its end; returns the final scores.
 
     Args:
-      allow_config_change: go on though settings differ from those the run was made with.
+      allow_config_change: resume though settings differ from those the run was made with.
       progress: called with the step whenever something was done, for a watchdog.
 
     Raises:

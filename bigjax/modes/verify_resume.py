@@ -44,7 +44,7 @@ def verify_resume(config: Config, *, command: Sequence[str], workdir: str) -> No
 
     Args:
       command: of a run, without --workdir; the program, the config and its overrides.
-      workdir: holds the two runs, in `straight` and `killed`; both are made anew.
+      workdir: holds the two runs, in `straight` and `killed`; both are made afresh.
 
     Raises:
       NotTheSame: says what differs first.
@@ -85,7 +85,7 @@ def verify_resume(config: Config, *, command: Sequence[str], workdir: str) -> No
 def _aim(
     workdir: str, *, num_steps: int, kills_left: int, draw: random.Random
 ) -> Iterator[str | None]:
-    """Asked again and again while the run goes on: what it is doing when the moment to kill it has
+    """Asked again and again during the run: what it is doing when the moment to kill it has
     come, else None. Four moments of ten lie in a save, one in the start, the others anywhere.
     """
     kind = draw.choices([SAVING, STEPPING, STARTING], weights=[4, 5, 1])[0]

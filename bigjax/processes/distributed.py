@@ -69,7 +69,7 @@ def join(processes: Processes) -> None:
     except (RuntimeError, ValueError) as error:
         raise ProcessGone(
             f"the processes of the run did not find each other ({str(error).splitlines()[0]}); "
-            "see that process 0 is reachable, or give --coordinator=HOST:PORT --num_processes=N "
+            "check that process 0 is reachable, or give --coordinator=HOST:PORT --num_processes=N "
             "--process_id=I, or --distributed=off"
         ) from error
     if hasattr(signal, "SIGTERM"):
@@ -112,14 +112,14 @@ def meet_at_end() -> None:
         client.wait_at_barrier("bigjax/end", WAIT_SECONDS * 1000)
 
 
-def compare(facts: Mapping[str, Any], *, what: str, mend: str = SAME) -> None:
+def compare(facts: Mapping[str, Any], *, what: str, fix: str = SAME) -> None:
     """Raises UserError in every process where one states other facts than the first, and names it.
     Talks through the coordinator, so it comes before any collective can hang.
 
     Args:
       facts: name -> JSON value.
       what: a name for these facts, used once in a run.
-      mend: what to do where they differ.
+      fix: what to do where they differ.
     """
     if num_processes() == 1:
         return
@@ -133,7 +133,7 @@ def compare(facts: Mapping[str, Any], *, what: str, mend: str = SAME) -> None:
         except RuntimeError as error:
             raise UserError(
                 f"process {other} did not state its {what} within {WAIT_SECONDS} s "
-                f"({str(error).splitlines()[0]}); see what it printed, and start again"
+                f"({str(error).splitlines()[0]}); look at what it printed, and run again"
             ) from error
         found = json.loads(text)
         first = first or found
@@ -141,7 +141,7 @@ def compare(facts: Mapping[str, Any], *, what: str, mend: str = SAME) -> None:
             if found.get(name) != first.get(name):
                 raise UserError(
                     f"process {other} differs from process 0 in {name}: {found.get(name)!r} and "
-                    f"{first.get(name)!r}; {mend}"
+                    f"{first.get(name)!r}; {fix}"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Owns noticing that a run does not go on: no step finishes, or another process of the run has
+"""Owns noticing that a run is stuck: no step finishes, or another process of the run has
 died, hangs or has failed. How processes talk to each other belongs to `distributed.py`.
 
 A process that fails alone would leave the others waiting for it, so it tells them, and they end

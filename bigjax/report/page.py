@@ -107,7 +107,7 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(
-            f"{path}: expected JSON, got {error}; run evaluation again to write it anew"
+            f"{path}: expected JSON, got {error}; run evaluation to write it again"
         ) from error
 
 

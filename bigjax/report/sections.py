@@ -198,7 +198,7 @@ def _verdict(gold: set[tuple], predicted: set[tuple]) -> tuple[str, str]:
 def _lined(words: list[str], *, start: int, end: int, sides: list[list[tuple]]) -> str:
     """Words `start:end`, each run with a line above where gold and below where predicted.
 
-    The space after a word belongs to a span that goes on, so that its line does not break, and to
+    The space after a word belongs to a span that continues, so that its line does not break, and to
     none at a span's end, so that two neighbouring spans stay two.
     """
     units, before = [], (None, None)

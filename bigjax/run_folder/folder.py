@@ -28,8 +28,8 @@ PACKAGES = (
     "safetensors", "ml_collections", "tensorboardX", "tensorflow-datasets",
 )  # fmt: skip
 
-# Settings that do not change what is trained: a run may go on with others. Data is compared by what
-# it holds, and a run with a checkpoint does not look where it once started from.
+# Settings that do not change what is trained: a run may resume with others. Data is compared by
+# what it holds, and a run with a checkpoint does not look where it once started from.
 HARMLESS = (
     "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
     "steps_per_dispatch", "batch.accumulate", "batch.device_memory_gib", "data.",
@@ -64,14 +64,15 @@ def disk_errors_told(workdir: str) -> Iterator[None]:
     except OSError as error:
         if not os.path.isdir(workdir):
             raise UserError(
-                f"--workdir={workdir} is gone, it was removed or renamed while the run went on: go "
-                "on from what is left where it is now, or begin anew"
+                f"--workdir={workdir} is gone, it was removed or renamed during the run: resume "
+                "with the --workdir it has now, or start over"
             ) from error
         if error.errno not in _DISK_ERRORS:
             raise
         raise UserError(
             f"--workdir={workdir}: {error.filename or 'its files'} cannot be written to "
-            f"({error.strerror}); what was saved is intact; mend that and start again to go on"
+            f"({error.strerror}); what was saved is intact; fix that and run the same command "
+            "again to resume"
         ) from error
 
 
@@ -114,7 +115,7 @@ def refuse_changes(
         schedule = " (the learning rate then follows the new schedule)" if lengthened else ""
         raise UserError(
             f"--workdir={workdir} holds a run with other settings ({'; '.join(differ)}); use "
-            "another --workdir, undo the change to go on with that run, or go on with the change: "
+            "another --workdir, undo the change to resume that run, or resume it with the change: "
             f"--allow_config_change{schedule}"
         )
     check_files(workdir, task=task)

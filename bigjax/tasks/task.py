@@ -23,7 +23,8 @@ class Model(NamedTuple):
     """What is trained. Every function is pure; a batch is a dict of arrays (B, ...) in which a row
     of zeros counts nowhere.
 
-    init: key -> variables; traceable.
+    init: key -> variables; traceable. Which mesh axes split a parameter stands in the box of
+      `nn.with_partitioning` that its layer made; a plain one is split by none.
     apply: (variables, batch, key) -> (outputs, model_state). Outputs are arrays (B, ...) that
       decoding needs, such as logits; labels are not looked at. `key` draws what is random in
       training; None computes as evaluation and prediction do. model_state: the new values of the
@@ -31,7 +32,6 @@ class Model(NamedTuple):
     train_sums: (outputs, batch) -> sums; the mean `sums["loss"]` is what training minimises.
     eval_sums: (outputs, batch) -> sums over a batch of evaluation.
     layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
-    sharding_rules: ordered (regex, mesh axes of each dimension) over the names of params.
     pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
       What is absent from them keeps its random start.
     adopt: (params, numpy; the folder of the run of this task that they are of) -> (params as this
@@ -48,7 +48,6 @@ class Model(NamedTuple):
     train_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
     eval_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
     layer_depths: Callable[[Any], Any]
-    sharding_rules: tuple[tuple[str, tuple[Any, ...]], ...] = ((".*", ()),)
     pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None = None
     adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]] | None = None
     frozen: Callable[[], Variables] | None = None

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from conftest import ROOT
+import warm
 from jax.sharding import PartitionSpec as P
 from saved_states import (
     FACTS,
@@ -36,6 +35,9 @@ from bigjax.checkpoints import manifest, save
 from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.errors import UserError
+
+SECONDS = 120  # after which a process that should have ended fails its test
+
 
 # --- saving and restoring -------------------------------------------------------------------------
 
@@ -262,7 +264,7 @@ def test_a_disk_too_small_for_one_more_is_told_before_anything_is_written(small_
             os.write(file.fileno(), bytes(4096))
     expected = (
         r"^no space left on device \(0 MB free, 0 needed\): the checkpoint of step 2 was not saved "
-        "in .*; that of step 1 is intact; mend that and start again to go on$"
+        "in .*; that of step 1 is intact; fix that and run the same command again to resume$"
     )
     with pytest.raises(UserError, match=expected):
         save_all(small_disk, {2: None})
@@ -275,11 +277,10 @@ def test_a_disk_too_small_for_one_more_is_told_before_anything_is_written(small_
 
 FILLS_THE_DISK = """
 import sys
-sys.path[:0] = [{root!r}, {tests!r}]
-import conftest, pathlib, jax.numpy as jnp, numpy as np, saved_states as saving
+import pathlib, jax.numpy as jnp, numpy as np, saved_states as saving
 from bigjax.errors import UserError
 noise = np.random.default_rng(0).integers(0, 2**32, 2**19, dtype=np.uint32)
-big = saving.make_state(2)._replace(ema={{"noise": jnp.asarray(noise)}})
+big = saving.make_state(2)._replace(ema={"noise": jnp.asarray(noise)})
 checkpoints = saving.open_in(sys.argv[1])
 checkpoints.save(big, step=2, facts=saving.FACTS, score=None)
 try:
@@ -292,15 +293,17 @@ except UserError as error:
 """
 
 
-def test_a_disk_that_becomes_full_is_told_and_leaves_the_checkpoint_before_it_intact(small_disk):
+def test_a_disk_that_becomes_full_is_told_and_leaves_the_checkpoint_before_it_intact(
+    small_disk, tmp_path
+):
     """Two MiB that cannot be compressed after a checkpoint of some KiB; in a process of its own, as
     the threads of Orbax that fail print tracebacks, some of them later."""
     save_all(small_disk, {1: None})
-    script = FILLS_THE_DISK.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    ended = subprocess.run(
-        [sys.executable, "-c", script, str(small_disk)], capture_output=True, text=True, check=True
-    )
-    names, message = ast.literal_eval(ended.stdout)
+    said, errors = tmp_path / "output", tmp_path / "errors"
+    folder = str(small_disk)
+    child = warm.start(folder, program=FILLS_THE_DISK, output=said, errors=errors, env=os.environ)
+    assert child.wait(SECONDS) == 0, errors.read_text()
+    names, message = ast.literal_eval(said.read_text())
     assert names == "1"
     expected = (
         "no space left on device: .* of step 2 was not saved in .*; that of step 1 is intact.*"
@@ -311,8 +314,7 @@ def test_a_disk_that_becomes_full_is_told_and_leaves_the_checkpoint_before_it_in
 
 SAVES_FOR_EVER = """
 import itertools, sys
-sys.path[:0] = [{root!r}, {tests!r}]
-import conftest, saved_states as saving
+import saved_states as saving
 checkpoints = saving.open_in(sys.argv[1])
 for step in itertools.count(1):
     checkpoints.save(saving.make_state(step), step=step, facts=saving.FACTS, score=None)
@@ -320,10 +322,10 @@ for step in itertools.count(1):
 
 
 def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path):
-    script = SAVES_FOR_EVER.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    workdir = str(tmp_path)
+    child = warm.start(workdir, program=SAVES_FOR_EVER, output=tmp_path / "output", env=os.environ)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + SECONDS
         while not any(name.endswith(".partial") for name in later_names_in(tmp_path)):
             assert child.poll() is None and time.monotonic() < deadline
             time.sleep(0.001)
@@ -411,7 +413,7 @@ def test_of_200_flipped_bytes_none_goes_undetected(two_saved, tmp_path):
 
 
 def test_where_every_checkpoint_is_damaged_the_run_stops_each_time(two_saved, tmp_path):
-    """None is put aside: the next start would find none, and begin anew unasked."""
+    """None is put aside: the next start would find none, and start over unasked."""
     workdir = Path(shutil.copytree(two_saved, tmp_path / "run"))
     truncate(workdir / "checkpoints" / "1" / "state" / "_METADATA")
     shutil.rmtree(workdir / "checkpoints" / "2" / "state")
@@ -443,7 +445,7 @@ def test_an_old_layout_is_refused_in_words_and_left_alone(tmp_path):
         manager.save(1, args=ocp.args.Composite(state=ocp.args.StandardSave(make_state(1))))
     checkpoints = open_in(tmp_path)
     expected = (
-        "checkpoints/1: an old checkpoint, .* which cannot be verified; go on with the version"
+        "checkpoints/1: an old checkpoint, .* which cannot be verified; resume with the version"
     )
     with pytest.raises(UserError, match=expected) as error:
         checkpoints.restore_newest(like=like(make_state(1)))

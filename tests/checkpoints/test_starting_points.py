@@ -174,7 +174,7 @@ def other_process(monkeypatch) -> Client:
     ("what", "said", "problem"),
     [
         ("checkpoints", '{"the steps of its checkpoints": []}', "the steps of its checkpoints: []"),
-        ("start", '{"the step it starts at": 2}', "the step it starts at: 2 and 3; see that all"),
+        ("start", '{"the step it starts at": 2}', "the step it starts at: 2 and 3; check that all"),
     ],
     ids=["not there", "damaged there"],
 )

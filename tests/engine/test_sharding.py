@@ -11,7 +11,8 @@ from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import global_batch
 from bigjax.engine import optim, sharding
 from bigjax.errors import UserError
-from bigjax.models import bert
+from bigjax.models import bert, cnn
+from bigjax.trees import leaf_names, map_named
 
 MESHES = ("data=8", "fsdp=8", "data=2,fsdp=2,tensor=2")
 
@@ -114,26 +115,53 @@ def test_a_batch_on_the_mesh_is_the_global_batch(spec, batch_rows):
 # --- parameters -----------------------------------------------------------------------------------
 
 
-REST = ((r".*", ()),)
-
-
 def shapes(**leaves: tuple[int, ...]):
     return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in leaves.items()}
 
 
-def test_a_rules_axes_are_those_of_the_last_dimensions():
-    params = {"query": shapes(kernel=(3, 8, 4), bias=(3, 4))}
-    mesh = sharding.make_mesh("fsdp=4,tensor=2")
-    found = sharding.param_shardings(params, mesh=mesh, rules=bert.SHARDING_RULES[:1] + REST)
-    assert found["query"]["kernel"].spec == P(None, "fsdp", "tensor")
-    assert found["query"]["bias"].spec == P(None, "fsdp")
+def specs(params, **axes: P):
+    """Of each leaf the axes that are given by the name of its kind, or none."""
+    return map_named(lambda name, _: axes.get(name.rpartition("/")[2], P()), params)
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_layers_say_which_mesh_axes_split_their_parameters(scan_layers):
+    """Scanned ones have a leading dimension, which stays whole."""
+    sizes = bert.Sizes(
+        vocab_size=40, num_layers=3, hidden_size=8, num_heads=2, mlp_size=16, max_positions=8
+    )
+    encoder, zeros = bert.Encoder(sizes, bert.Compute(scan_layers=scan_layers)), jnp.zeros((1, 4))
+    init = lambda key: encoder.init(  # noqa: E731
+        key, zeros.astype(int), segments_BL=zeros, positions_BL=zeros.astype(int)
+    )
+    params, found = (tree["params"] for tree in sharding.shapes_and_specs(init))
+    assert not [name for name in leaf_names(params) if name.endswith("/value")], "unboxed"
+    layers, leading = (found["layers"], (None,)) if scan_layers else (found["layer_2"], ())
+    for names, kernel, bias in (
+        (("query", "key", "value", "up"), (None, "tensor"), ("tensor",)),
+        (("out", "down"), ("tensor", None), (None,)),
+    ):
+        for name in names:
+            assert layers[name]["kernel"] == P(*leading, *kernel), name
+            assert layers[name]["bias"] == P(*leading, *bias), name
+    assert {*jax.tree.leaves(found["word"]), *jax.tree.leaves(layers["mlp_norm"])} == {P()}
+
+
+def test_a_convolution_may_be_split_by_its_output_channels():
+    network = cnn.fast_cnn(name="fast_cnn", widths=(8, 8))(num_classes=10)
+    init = lambda key: network.init(  # noqa: E731
+        key, jnp.zeros((1, 8, 8, 3)), mask_B=jnp.ones(1, bool), train=False
+    )
+    _, found = sharding.shapes_and_specs(init)
+    assert found["params"]["conv_0"]["kernel"] == P(None, None, None, "tensor?")
+    assert found["params"]["head"]["kernel"] == P(None, None)
 
 
 def test_fully_sharded_splits_the_largest_dimension_that_is_left_and_divides():
     params = {"a": shapes(kernel=(16, 64), bias=(64,), odd=(30, 16), none=(7, 3), scalar=())}
     mesh = sharding.make_mesh("fsdp=4,tensor=2")
-    rules = ((r".*kernel", (None, "tensor")), *REST)
-    found = sharding.param_shardings(params, mesh=mesh, rules=rules)["a"]
+    axes = specs(params, kernel=P(None, "tensor"))
+    found = sharding.param_shardings(params, mesh=mesh, specs=axes)["a"]
     assert found["kernel"].spec == P("fsdp", "tensor")
     assert found["bias"].spec == P("fsdp")
     assert found["odd"].spec == P(None, "fsdp")
@@ -143,34 +171,26 @@ def test_fully_sharded_splits_the_largest_dimension_that_is_left_and_divides():
 def test_an_axis_with_a_question_mark_leaves_whole_what_it_does_not_divide():
     params = {"a": shapes(kernel=(3, 8)), "b": shapes(kernel=(3, 5))}
     mesh = sharding.make_mesh("data=4,tensor=2")
-    found = sharding.param_shardings(params, mesh=mesh, rules=((r".*", ("tensor?",)),))
+    axes = specs(params, kernel=P(None, "tensor?"))
+    found = sharding.param_shardings(params, mesh=mesh, specs=axes)
     assert found["a"]["kernel"].spec == P(None, "tensor")
     assert found["b"]["kernel"].is_fully_replicated
 
 
 def test_a_dimension_that_its_axis_does_not_divide_is_an_error_that_names_both():
     params = {"query": shapes(kernel=(12, 8))}
-    rules = ((r".*kernel", ("tensor", None)),)
+    axes = specs(params, kernel=P("tensor", None))
     expected = r"^parameter query/kernel \(12, 8\): dimension 12 does not divide by .* tensor=8"
     with pytest.raises(UserError, match=expected):
-        sharding.param_shardings(params, mesh=sharding.make_mesh("tensor=8"), rules=rules)
-
-
-def test_a_parameter_without_a_rule_is_an_error_that_names_it():
-    with pytest.raises(UserError, match="no sharding rule matches parameter 'b/bias'"):
-        sharding.param_shardings(
-            {"a": shapes(kernel=(2,)), "b": shapes(bias=(2,))},
-            mesh=sharding.make_mesh("data=8"),
-            rules=((r".*kernel", ()),),
-        )
+        sharding.param_shardings(params, mesh=sharding.make_mesh("tensor=8"), specs=axes)
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_optimizers_state_fits_its_shardings(name):
     params = {"query": shapes(kernel=(256, 128), bias=(128,))}
     mesh = sharding.make_mesh("fsdp=4,tensor=2")
-    rules = ((r".*kernel", (None, "tensor")), *REST)
-    where = sharding.param_shardings(params, mesh=mesh, rules=rules)
+    axes = specs(params, kernel=P(None, "tensor"))
+    where = sharding.param_shardings(params, mesh=mesh, specs=axes)
     tx = optax.partition(
         {"trained": optim.OPTIMIZERS[name](), "frozen": optax.set_to_zero()},
         {"query": {"kernel": "trained", "bias": "frozen"}},

@@ -1,6 +1,7 @@
 """One update against numpy on a linear model, and against itself, with dropout, on a tagger: the
 parts in which a batch is computed and the empty rows in it change nothing beyond rounding."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +52,7 @@ def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarr
 
 
 def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **options):
-    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
+    params = nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))["params"]
     depths = jax.tree.map(lambda _: 0, params)
     schedule = schedules.make_schedule(
         "linear", learning_rate=learning_rate, total_steps=20, warmup_steps=0

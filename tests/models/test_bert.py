@@ -7,6 +7,7 @@ That it is BERT at all is proven in `test_huggingface.py`, against PyTorch.
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,7 +87,7 @@ def random_params(sizes=SIZES, **options):
     )["params"]
     rng = np.random.default_rng(1)
     random = lambda x: 0.3 * rng.standard_normal(x.shape).astype(x.dtype)  # noqa: E731
-    return map_named(lambda name, x: random(x) + name.endswith("scale"), shapes)
+    return map_named(lambda name, x: random(x) + name.endswith("scale"), nn.meta.unbox(shapes))
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,8 @@ def apply(model: nn.Module, variables, x_BHWC, *, mask_B, train: bool):
 
 def init(model: nn.Module, *, shape: tuple[int, ...], seed: int = 0):
     one = jnp.zeros((1, *shape))
-    return model.init(jax.random.key(seed), one, mask_B=jnp.ones(1, bool), train=False)
+    boxed = model.init(jax.random.key(seed), one, mask_B=jnp.ones(1, bool), train=False)
+    return nn.meta.unbox(boxed)
 
 
 def shapes_of(model: nn.Module, *, shape: tuple[int, ...]):

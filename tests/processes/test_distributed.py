@@ -212,7 +212,7 @@ def test_facts_that_differ_are_named_with_the_process(first_of_two, others, prob
 def test_what_to_do_about_facts_that_differ_can_be_said(first_of_two):
     first_of_two.said["bigjax/facts/steps/1"] = '{"a": 3}'
     with pytest.raises(UserError, match="in a: 3 and 1; mount it$"):
-        distributed.compare({"a": 1}, what="steps", mend="mount it")
+        distributed.compare({"a": 1}, what="steps", fix="mount it")
 
 
 @pytest.mark.usefixtures("first_of_two")

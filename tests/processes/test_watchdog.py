@@ -1,13 +1,12 @@
 """The watchdog with a short patience, in a process of its own where it ends one. What it does for
 real processes of a run is in `test_processes.py`."""
 
-import subprocess
-import sys
+import os
 import threading
 import time
 
 import pytest
-from conftest import ROOT
+import warm
 
 from bigjax import errors
 from bigjax.errors import Stopped, UserError
@@ -15,19 +14,18 @@ from bigjax.processes import watchdog
 from bigjax.processes.watchdog import Watchdog
 
 # Process 0 of 2, with peers that say what the test wants instead of a coordinator.
-PROGRAM = f"""
+PROGRAM = """
 import json, sys, threading, time
-sys.path.insert(0, {str(ROOT)!r})
 from bigjax.processes import distributed
 from bigjax.errors import UserError
 from bigjax.processes.watchdog import Watchdog
 distributed.num_processes = lambda: 2
 distributed.number = lambda: 0
-other = {{"who": "(host H, pid 7)", "beat": 0, "moves": 3, "step": 120, "ended": None, "code": 0}}
+other = {"who": "(host H, pid 7)", "beat": 0, "moves": 3, "step": 120, "ended": None, "code": 0}
 other["leaving"] = False
 def tell(text):
     change(other)
-    return {{0: text, 1: json.dumps(other)}}
+    return {0: text, 1: json.dumps(other)}
 def lives(other):
     other["beat"] += 1
 change = lives
@@ -42,11 +40,16 @@ def work(seconds=20.0):
 """
 
 
-def ended(program):
-    finished = subprocess.run(
-        [sys.executable, "-c", PROGRAM + program], capture_output=True, text=True, timeout=60
-    )
-    return finished.returncode, finished.stdout, finished.stderr.strip()
+@pytest.fixture
+def ended(tmp_path):
+    """Runs a program in a process; its exit code, stdout and stderr."""
+
+    def run(program):
+        paths = {"output": tmp_path / "output", "errors": tmp_path / "errors"}
+        code = warm.start(program=PROGRAM + program, env=os.environ, **paths).wait(60)
+        return code, paths["output"].read_text(), paths["errors"].read_text().strip()
+
+    return run
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ def test_an_error_of_one_process_alone_passes_through(impatient):
         raise UserError("bad")
 
 
-def test_a_silent_process_is_named_and_this_one_ends_for_a_restart():
+def test_a_silent_process_is_named_and_this_one_ends_for_a_restart(ended):
     code, _, printed = ended("change = lambda other: None\nwith dog: work()")
     assert code == errors.PROCESS_GONE == 76
     assert printed.startswith(
@@ -121,7 +124,7 @@ def test_a_silent_process_is_named_and_this_one_ends_for_a_restart():
     )
 
 
-def test_where_talk_ends_process_0_is_named_as_it_hands_it_on():
+def test_where_talk_ends_process_0_is_named_as_it_hands_it_on(ended):
     program = """
 distributed.num_processes, distributed.number = lambda: 3, lambda: 2
 start = time.monotonic()
@@ -153,31 +156,32 @@ with dog:
 """
 
 
-def test_an_error_of_jax_is_the_loss_of_another_process_where_one_is_silent():
+def test_an_error_of_jax_is_the_loss_of_another_process_where_one_is_silent(ended):
     code, _, printed = ended("change = lambda other: None" + RAISES)
     assert code == 76
     assert printed.startswith("process 1 (host H, pid 7) has not been heard from for ")
     assert len(printed.splitlines()) == 1
 
 
-def test_an_error_of_jax_is_this_process_s_own_where_all_others_live():
+def test_an_error_of_jax_is_this_process_s_own_where_all_others_live(ended):
     program = "from bigjax.processes import watchdog; watchdog.LINGER_SECONDS = 0.5\n" + RAISES
     code, _, printed = ended(program)
     assert code == 2
     assert "has not been heard from" not in printed and "UserError: not saved" in printed
 
 
-def test_a_process_that_lives_is_left_alone_and_the_run_ends_well():
-    assert ended("with dog: work(2.0)\nprint('done')") == (0, "done\n", "")
+def test_a_process_that_lives_is_left_alone_and_the_run_ends_well(ended):
+    assert ended("with dog: work(1.2)\nprint('done')") == (0, "done\n", "")
 
 
-def test_an_error_of_another_process_ends_this_one_with_its_code_and_message():
-    fails = "def change(other): other['ended'], other['code'] = 'process 1 ended: bad row', 2\n"
+def test_an_error_of_another_process_ends_this_one_with_its_code_and_message(ended):
+    fails = "from bigjax.processes import watchdog; watchdog.LINGER_SECONDS = 0.5\n"
+    fails += "def change(other): other['ended'], other['code'] = 'process 1 ended: bad row', 2\n"
     code, _, printed = ended(fails + "with dog: work()")
     assert (code, printed) == (2, "process 1 ended: bad row; ending")
 
 
-def test_an_error_is_told_and_the_first_process_leaves_when_the_others_know_it():
+def test_an_error_is_told_and_the_first_process_leaves_when_the_others_know_it(ended):
     program = """
 told = []
 def tell(text):
@@ -204,7 +208,7 @@ except UserError:
     assert printed == "printed\n2 2  ended with an error: no such file True\n"
 
 
-def test_processes_talk_until_all_have_come_to_their_end_and_no_longer():
+def test_processes_talk_until_all_have_come_to_their_end_and_no_longer(ended):
     program = """
 import atexit
 told = []
@@ -224,13 +228,13 @@ with dog: pass
     assert ended(program) == (0, "while they meet True\nafter that False\n", "")
 
 
-def test_processes_that_stop_together_do_not_end_each_other():
-    program = "from bigjax.stop import Stopped\ntry:\n  with dog: raise Stopped('x')\n"
+def test_processes_that_stop_together_do_not_end_each_other(ended):
+    program = "from bigjax.errors import Stopped\ntry:\n  with dog: raise Stopped('x')\n"
     assert ended(program + "except Stopped: time.sleep(1.0)")[0] == 0
     assert issubclass(Stopped, UserError)
 
 
-def test_a_process_that_is_stuck_with_the_others_ends_and_names_the_one_behind():
+def test_a_process_that_is_stuck_with_the_others_ends_and_names_the_one_behind(ended):
     program = "from bigjax.processes import watchdog; watchdog.LINGER_SECONDS = 0.5\n"
     program += "dog.set_times(stack_seconds=60.0, peer_seconds=0.5, hang_seconds=1.0)\n"
     program += "with dog:\n  for i in range(9): dog.progress(121)\n  time.sleep(20)"
@@ -239,7 +243,7 @@ def test_a_process_that_is_stuck_with_the_others_ends_and_names_the_one_behind()
     assert "at step 121; process 1 (host H, pid 7) is behind, at step 120; ending" in printed
 
 
-def test_time_stands_still_where_the_process_does():
+def test_time_stands_still_where_the_process_does(ended):
     """An hour passes between any two looks, as if the machine slept: no silence of others."""
     program = """
 import itertools, types
@@ -249,7 +253,7 @@ watchdog.time = types.SimpleNamespace(monotonic=lambda: next(hours))
 dog.set_times(stack_seconds=0.5, peer_seconds=5.0, hang_seconds=60.0)
 def change(other):
     other["beat"] = next(beats) // 3
-with dog: work(2.0)
+with dog: work(1.2)
 print("done")
 """
     code, printed, _ = ended(program)

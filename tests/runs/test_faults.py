@@ -23,6 +23,7 @@ from tiny_runs import (
     at_call,
     change_setup,
     config_in,
+    one_device_environment,
     run_main,
     train_in,
 )
@@ -145,8 +146,8 @@ def test_where_all_are_damaged_one_line_says_so_and_nothing_is_renamed(half):
     for step in (8, 10):
         flip_a_byte(half, step)
     message = error_of(half)
-    assert re.match(r".*every checkpoint is damaged \(10: .*; 8: .*\); put one back", message)
-    assert message.endswith("begin anew in another --workdir")
+    assert re.match(r".*every checkpoint is damaged \(10: .*; 8: .*\); restore one", message)
+    assert message.endswith("start over in another --workdir")
     assert checkpoints_in(half) == ["10", "8"]
 
 
@@ -198,9 +199,7 @@ def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(half):
     assert {path: path.read_bytes() for path in before} == before
 
 
-GONE = (
-    "--workdir={} is gone, it was removed or renamed while the run went on: the checkpoint of step"
-)
+GONE = "--workdir={} is gone, it was removed or renamed during the run: the checkpoint of step"
 
 
 def test_a_folder_that_is_removed_during_the_run_is_told_and_not_made_anew(tmp_path, monkeypatch):
@@ -244,7 +243,7 @@ def test_a_disk_that_fails_is_one_line_and_the_run_goes_on_when_it_is_mended(
         message = error_of(workdir)
     assert message == (
         f"--workdir={workdir}: its files cannot be written to ({os.strerror(number)}); what was "
-        "saved is intact; mend that and start again to go on"
+        "saved is intact; fix that and run the same command again to resume"
     )
     train_in(workdir)
     assert_same_run(workdir, finished)
@@ -312,7 +311,7 @@ def test_a_disk_that_is_full_ends_the_run_with_one_line_and_it_goes_on(disk, tmp
     assert code == 2, printed
     assert printed[-1] == (
         f"error: --workdir={workdir}: its files cannot be written to (No space left on device); "
-        "what was saved is intact; mend that and start again to go on"
+        "what was saved is intact; fix that and run the same command again to resume"
     )
     (disk / "other").unlink()
     for run in (workdir, whole):
@@ -360,12 +359,14 @@ def test_a_damaged_cache_of_compiled_programs_is_compiled_anew(tmp_path):
     """As a process leaves it that is killed while it writes there."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     config_in(tmp_path)
-    assert run_main(whole)[0] == 0
+    environment = one_device_environment() | {"XDG_CACHE_HOME": str(tmp_path)}
+    del environment["JAX_COMPILATION_CACHE_DIR"]
+    assert run_main(whole, env=environment)[0] == 0
     programs = list((tmp_path / "bigjax" / "compiled").rglob("*-cache"))
     assert programs
     for path in programs:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert run_main(workdir)[0] == 0
+    assert run_main(workdir, env=environment)[0] == 0
     assert_same_run(workdir, whole)
 
 

@@ -80,7 +80,7 @@ def test_a_signal_ends_the_step_and_saves_and_the_same_command_goes_on(
     workdir = tmp_path / "run"
     error, printed = stopped_run(workdir, monkeypatch, capfd, moment=moment, sent=sent)
     said = re.fullmatch(
-        r"stopped at step (\d+), saved \d+\.\d s after the signal; the same command goes on from "
+        r"stopped at step (\d+), saved \d+\.\d s after the signal; the same command resumes from "
         "there",
         str(error),
     )
@@ -100,7 +100,7 @@ def test_a_signal_in_the_final_scoring_ends_it_and_the_same_command_scores(
     error, _ = stopped_run(
         workdir, monkeypatch, capfd, moment=in_the_final_scoring, sent=signal.SIGINT
     )
-    assert str(error) == "stopped; training is saved, and the same command goes on with the scores"
+    assert str(error) == "stopped; training is saved, and the same command makes the scores"
     assert not (workdir / "results.json").exists()
     train_in(workdir)
     assert_same_run(workdir, finished)
@@ -163,13 +163,13 @@ def test_whatever_signals_end_the_processes_of_a_run_the_same_command_ends_it(tm
     config_in(tmp_path)
 
     code, printed = run_main(workdir, change=COMPILES_FOR_EVER)
-    assert (code, printed[-1]) == (75, "SIGTERM: ended; the same command goes on")
+    assert (code, printed[-1]) == (75, "SIGTERM: ended; the same command resumes")
     assert not (workdir / "checkpoints").exists()
 
     code, printed = run_main(workdir, change=HANGS_IN_A_STEP)
     assert code == 75 and printed[-2:] == [
         "SIGINT: finishing the step and saving; a second signal ends at once",
-        "SIGINT: ended without saving; the last checkpoint is intact; the same command goes on",
+        "SIGINT: ended without saving; the last checkpoint is intact; the same command resumes",
     ]
     saved = max(int(name) for name in os.listdir(workdir / "checkpoints") if name.isdecimal())
 

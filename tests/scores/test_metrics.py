@@ -1,5 +1,6 @@
 """Entity scores against seqeval, the masked sums against plain numpy."""
 
+import itertools
 import random
 import time
 from functools import partial
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from seqeval.metrics import sequence_labeling, v1
 from seqeval.scheme import IOB2, Entities
 
+from bigjax.data.text.schemes import may_follow
+from bigjax.data.text.tags import conlleval_spans, spans
 from bigjax.errors import UserError
-from bigjax.scores.metrics import Confusion, EntityCounts, Mean, conlleval_spans, spans
+from bigjax.scores.entities import EntityCounts
+from bigjax.scores.metrics import Confusion, Mean
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-creative-work", "I-creative-work")
 BARE = ("O", "B", "I")
@@ -99,6 +103,18 @@ def test_strict_and_lenient_reading_differ_where_an_inside_tag_begins_an_entity(
     tags = ["O", "I-PER", "I-LOC", "B-LOC", "I-PER"]
     assert spans(tags) == [(3, 4, "LOC")]
     assert conlleval_spans(tags) == [(1, 2, "PER"), (2, 3, "LOC"), (3, 4, "LOC"), (4, 5, "PER")]
+
+
+def test_tags_that_may_follow_each_other_are_read_alike_by_both():
+    rng = random.Random(12)
+    legal = 0
+    for _ in range(3000):
+        for tags in random_corpus(rng)[0]:
+            pairs = itertools.pairwise(["O", *tags, "O"])
+            alike = all(may_follow(*pair, scheme="iob2") for pair in pairs)
+            assert alike == (spans(tags) == conlleval_spans(tags)), tags
+            legal += alike
+    assert legal > 1000
 
 
 @pytest.mark.parametrize("tag", ["NN", "IN", "", "b-PER", "S-PER", "B_PER", "O-PER"])

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from bigjax.data.text import news_names
 from bigjax.data.text.sentences import Sentences
+from bigjax.data.text.tags import span_tags, spans
 from bigjax.errors import UserError
-from bigjax.scores.metrics import spans
 
 TYPES = tuple(news_names.ENTITIES)
 
@@ -216,11 +216,7 @@ def _expand(symbol: str, *, slot: str, grammar: dict, draft: _Draft) -> None:
         draft.tags.append("O")
     if symbol in _TYPE_OF:
         # Over the tags of any entity inside: of nested entities the outermost counts.
-        draft.tags[start:] = _tags_of(_TYPE_OF[symbol], length=len(draft.words) - start)
-
-
-def _tags_of(kind: str, *, length: int) -> list[str]:
-    return [f"B-{kind}"] + [f"I-{kind}"] * (length - 1)
+        draft.tags[start:] = span_tags(_TYPE_OF[symbol], length=len(draft.words) - start)
 
 
 def _choose(symbol: str, *, slot: str, options: tuple, draft: _Draft) -> _Production:
@@ -293,6 +289,6 @@ def _corrupt(tags: list[str], *, draw: Callable[[], float], share: float) -> lis
             else:
                 others = [other for other in TYPES if other != kind]
                 kind = others[int(which * len(others))]
-        noisy[start:end] = _tags_of(kind, length=end - start)
+        noisy[start:end] = span_tags(kind, length=end - start)
         floor = end
     return noisy

@@ -120,6 +120,12 @@ def to_iob2(sentences: Sequence[Sequence[str]], *, scheme: str = "auto") -> Iob2
     return Iob2(tags, scheme, spelling.example, slips)
 
 
+def may_follow(before: str, tag: str, *, scheme: str) -> bool:
+    """Whether `tag` may stand right after `before` in a scheme ("iob2", ...), both spelt as in
+    "B-TYPE"; a sentence stands between two "O"."""
+    return _step(before, tag, scheme=scheme) is not None
+
+
 # --- recognition ---
 
 

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.models import cnn
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Mean
 from bigjax.tasks.classes import training_loss
@@ -40,7 +39,6 @@ def make_model(
         train_sums=functools.partial(_train_sums, smoothing=smoothing, weights_K=weights_K),
         eval_sums=_eval_sums,
         layer_depths=_layer_depths,
-        sharding_rules=cnn.SHARDING_RULES,
         adopt=adopt,
         chunk_rows=CHUNK_ROWS,
     )

@@ -54,7 +54,6 @@ def make_model(
         train_sums=functools.partial(_train_sums, smoothing=smoothing, weights_T=weights_T),
         eval_sums=_eval_sums,
         layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
-        sharding_rules=bert.SHARDING_RULES,
         pretrained=pretrained,
         adopt=adopt,
     )

@@ -7,38 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data.text.sentences import Sentences
-from bigjax.errors import UserError
+from bigjax.data.text.tags import conlleval_spans, entity_type, has_spans, spans
 from bigjax.scores import class_scores
-from bigjax.scores.metrics import Confusion, EntityCounts, conlleval_spans, spans
+from bigjax.scores.entities import EntityCounts
+from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import confusion_section
 from bigjax.tasks.task import Score, Scores
 from bigjax.tasks.token_tagging.rows import Split, by_sentence, by_word
 
 NUM_WORST = 20
-
-
-def tag_names(splits: Sequence[Sentences]) -> list[str]:
-    """Every tag a model may predict, in a fixed order: "O" first, then B- and I- of each type; tags
-    that are not IOB2 (POS) in alphabetical order. UserError where splits differ in kind."""
-    of_split = [{tag for tags in sentences.tags for tag in tags} for sentences in splits]
-    found = set().union(*of_split)
-    if not has_spans(found):
-        for sentences, tags in zip(splits, of_split):
-            if tags != {"O"} and has_spans(tags):
-                plain = min(tag for tag in found if not has_spans({tag}))
-                raise UserError(
-                    f"{sentences.where} marks spans (B-, I-), and another split has plain tags "
-                    f"such as {plain!r}; check data.tag_column and data.scheme"
-                )
-        return sorted(found)
-    kinds = sorted({tag[1:] for tag in found if tag != "O"})  # "-PER"; "" where types are unnamed
-    return ["O"] + [prefix + kind for kind in kinds for prefix in "BI"]
-
-
-def has_spans(tags: Sequence[str] | set[str]) -> bool:
-    """Whether the tags mark spans (IOB2), and not one class a word (POS)."""
-    return all(tag in ("O", "B", "I") or tag[:2] in ("B-", "I-") for tag in tags)
 
 
 def declared(tags: Sequence[str]) -> tuple[Score, ...]:
@@ -157,7 +134,7 @@ def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _word_confusion(
     gold: np.ndarray, predicted: np.ndarray, *, tags: Sequence[str]
 ) -> dict[str, Any]:
-    names = ["O" if tag == "O" else tag[2:] or "_" for tag in tags]
+    names = ["O" if tag == "O" else entity_type(tag) for tag in tags]
     kinds = list(dict.fromkeys(names))
     kind_of = np.array([kinds.index(name) for name in names])
     return _confusion(kinds, gold=kind_of[gold], predicted=kind_of[predicted])

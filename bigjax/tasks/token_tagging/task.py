@@ -15,6 +15,7 @@ from bigjax.config.values import Config, choice
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
+from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCES
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
@@ -85,7 +86,7 @@ def make(config: Config) -> Task:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
     sentences = SOURCES[config["data"]["source"]](**config["data"])
-    tags = scoring.tag_names(list(sentences.values()))
+    tags = tag_names(list(sentences.values()))
     tokenizer, sizes, pretrained = _start(config, sentences["train"])
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     weights_T = class_weights(

@@ -48,7 +48,7 @@ def splits():
 
 
 def random_variables(task):
-    shapes = jax.eval_shape(task.model.init, jax.random.key(0))
+    shapes = nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))
     rng = np.random.default_rng(0)
     draw = lambda leaf: 0.1 * rng.standard_normal(leaf.shape).astype(np.float32)  # noqa: E731
     return jax.tree.map(draw, shapes)

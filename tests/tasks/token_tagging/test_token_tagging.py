@@ -4,6 +4,7 @@ the parameters alone. That training works is proven in `test_train.py`."""
 import collections
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,9 +55,13 @@ def splits():
     return news.read(num_train=60, num_dev=25, num_test=5)
 
 
+def shapes_of(task):
+    return nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))
+
+
 @pytest.fixture(scope="module")
 def init(task):
-    return jax.jit(task.model.init)
+    return jax.jit(lambda key: nn.meta.unbox(task.model.init(key)))
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +113,13 @@ def test_evaluation_rows_label_every_word_once_and_then_none(task, splits):
     assert not any(x.any() for x in beyond.values())
 
 
-def test_the_size_of_a_batch_does_not_depend_on_the_devices(task):
-    # 32 sentences of 60 are so many rows of all.
-    assert task.data.train.batch_rows == round(32 * task.data.train.num_rows / 60)
+def test_the_size_of_a_batch_counts_windows_and_does_not_depend_on_the_devices(task):
+    """Here most sentences are several windows."""
+    train = task.data.train
+    num_windows = sum(map(len, train.examples(np.arange(train.num_rows))))
+    assert num_windows > 2 * train.num_examples
+    assert train.batch_rows == round(32 * train.num_rows / num_windows)
+    assert make(batch__examples="none", batch__tokens="100").data.train.batch_rows == 100 // 32
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -283,7 +292,7 @@ def test_every_kernel_and_embedding_depends_on_the_seed(init):
 
 
 def test_depths_count_from_the_embeddings_to_the_head(task):
-    params = jax.eval_shape(task.model.init, jax.random.key(0))["params"]
+    params = nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))["params"]
     depths = task.model.layer_depths(params)
     assert set(jax.tree.leaves(depths["head"])) == {2}
     assert set(jax.tree.leaves(depths["encoder"]["layer_0"])) == {1}
@@ -320,6 +329,8 @@ def test_pretrained_parameters_have_a_place_in_the_model(tiny_bert, scan_layers)
     )
     params, source = found.model.pretrained()
     assert source == tiny_bert and set(params) == {"encoder"}
-    expected = jax.eval_shape(found.model.init, jax.random.key(0))["params"]["encoder"]
+    expected = nn.meta.unbox(jax.eval_shape(found.model.init, jax.random.key(0)))["params"][
+        "encoder"
+    ]
     shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
     assert shapes(params["encoder"]) == shapes(expected)

@@ -1,0 +1,119 @@
+"""Scoring a finished run needs its folder and the data that is scored: no training data, no weights
+that it began with, and no update to be compiled."""
+
+import json
+import shutil
+
+import pytest
+from conftest import ROOT
+from tiny_runs import one_device
+
+from bigjax.config import values as configs
+from bigjax.engine import settings, sharding, step
+from bigjax.errors import UserError
+from bigjax.modes import evaluate, train
+
+WORDS = {"Anna": "B-PER", "Paris": "B-LOC", "met": "O", "in": "O", "Bob": "B-PER", "Rome": "B-LOC"}
+
+
+def write_conll(path, *, num_sentences: int) -> str:
+    lines = []
+    for i in range(num_sentences):
+        words = [list(WORDS)[(i * k + k) % len(WORDS)] for k in range(1, 5)]
+        lines += [f"{word} {WORDS[word]}" for word in words] + [""]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_bert):
+    """Trained from given weights on files; both are then gone. Its folder, config and scores."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    weights = shutil.copytree(tiny_bert, folder / "weights")
+    overrides = {
+        "num_epochs": "none",
+        "eval.every_epochs": "none",
+        "optim.learning_rate": "0.02",
+        "num_steps": "9",
+        "eval.every_steps": "3",
+        "text.row_length": "32",
+        "init.checkpoint": str(weights),
+        "optim.param_dtype_rules": "(('.*word/.*', 'bfloat16'), ('.*', 'float32'))",
+        "ema_decay": "0.5",
+        "data.train": write_conll(folder / "train.conll", num_sentences=40),
+        "data.dev": write_conll(folder / "dev.conll", num_sentences=10),
+        "data.test": write_conll(folder / "test.conll", num_sentences=7),
+    }
+    file = f"{ROOT}/configs/bert_ner.py:files"
+    config = configs.load(file, overrides=overrides, schema=settings.schema)
+    workdir = folder / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", one_device)
+        scores = train.train(config, workdir=str(workdir))
+    shutil.rmtree(weights)
+    (folder / "train.conll").unlink()
+    return workdir, config, scores
+
+
+def config_of(workdir, **overrides: str) -> configs.Config:
+    """As `--mode=evaluate` without --config has it."""
+    path = str(workdir / "config.json")
+    given = {key.replace("__", "."): value for key, value in overrides.items()}
+    record = json.loads((workdir / "config.json").read_text())
+    return configs.from_record(record, path=path, overrides=given, schema=settings.schema)
+
+
+@pytest.fixture
+def no_update(monkeypatch):
+    """An update that is made is an error."""
+    monkeypatch.setattr(sharding, "make_mesh", one_device)
+    monkeypatch.setattr(step, "make_train_step", pytest.fail)
+
+
+@pytest.mark.usefixtures("no_update")
+def test_a_run_is_scored_again_from_its_folder_alone(run):
+    workdir, _, scores = run
+    results = (workdir / "results.json").read_bytes()
+    assert evaluate.score_run(config_of(workdir), workdir=str(workdir)) == scores
+    assert (workdir / "results.json").read_bytes() == results
+    assert (workdir / "report.html").exists()
+
+
+@pytest.mark.usefixtures("no_update")
+def test_the_latest_parameters_are_scored_where_they_are_asked_for(run):
+    workdir, _, scores = run
+    assert scores["dev/loss"] > 0
+    latest = config_of(workdir, eval__final="latest")
+    found = evaluate.score_run(latest, workdir=str(workdir))
+    assert json.loads((workdir / "results.json").read_text())["step"] == 9
+    assert set(found) == set(scores)
+
+
+@pytest.mark.usefixtures("no_update")
+def test_other_data_is_scored_and_said_to_be_other(run, tmp_path, capsys):
+    workdir, _, scores = run
+    other = write_conll(tmp_path / "other.conll", num_sentences=23)
+    found = evaluate.score_run(config_of(workdir, data__test=other), workdir=str(workdir))
+    assert "note: test is not the data that the run was scored with" in capsys.readouterr().out
+    assert found["dev/loss"] == scores["dev/loss"] and found["test/loss"] != scores["test/loss"]
+
+
+@pytest.mark.usefixtures("no_update")
+def test_a_best_checkpoint_that_is_gone_is_one_line(run, tmp_path):
+    workdir, *_ = run
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    newest = max((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    best = json.loads((newest / "checkpoint.json").read_text())["facts"]["best_step"]
+    if best == int(newest.name):
+        pytest.skip("the best is the newest")
+    shutil.rmtree(copy / "checkpoints" / str(best))
+    with pytest.raises(UserError, match=f"best checkpoint, of step {best}, is not there"):
+        evaluate.score_run(config_of(copy), workdir=str(copy))
+
+
+@pytest.mark.usefixtures("no_update")
+def test_a_folder_without_a_checkpoint_is_one_line(run, tmp_path):
+    workdir, *_ = run
+    copy = shutil.copytree(workdir, tmp_path / "copy", ignore=lambda *_: ["checkpoints"])
+    with pytest.raises(UserError, match="no checkpoint to evaluate; train first"):
+        evaluate.score_run(config_of(copy), workdir=str(copy))
