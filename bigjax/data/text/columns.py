@@ -31,7 +31,8 @@ RANGES, EMPTY_NODES = "multi-word ranges left out", "empty nodes left out"
 # After "#": nothing, a blank, or a key; anything else may be a word that has lost its columns.
 _COMMENT = re.compile(r"#(?:$|\s|[\w.-]+\s*[=:]|(?:begin|end)\s+document\b)")
 _GLOBAL_COLUMNS = re.compile(r"#\s*global\.columns\s*=\s*(.+)")
-_SCHEME_TAG = re.compile(r"O|[BIESLUMW]-.+")
+# Tags that a "#" may have, though no other word has them.
+_TAG_OF_HASH = re.compile(r"O|[BIESLUMW]-.+|[^a-z0-9\s]+")
 
 
 class _Layout(NamedTuple):
@@ -75,7 +76,7 @@ def parse(
 
     Lines with nothing but whitespace end a sentence, and so do -DOCSTART- lines. A line that begins
     with "#" where a sentence would begin is a comment, unless it has as many columns as the others
-    and a tag that others have too ("#<TAB>O" is a word). A first line that names the columns is a
+    and a tag that others have or that looks like one ("#<TAB>O" is a word). A first line that names the columns is a
     header. CoNLL-U is what has ten columns of which the first numbers the words: its multi-word
     ranges ("1-2") and empty nodes ("1.1") are no words.
 
@@ -306,8 +307,10 @@ def _default_tag(names: Sequence[str]) -> Column:
 
 
 def _first_counts(lines: Sequence[str], *, split: Callable[[str], list[str]]) -> bool:
-    """Whether the first of three or more columns just counts the words of each sentence."""
-    at = counting = num = longest = 0
+    """Whether the first of three or more columns just counts the words of each sentence from 0 or
+    from 1: four of five do, and four of five of those that are not the first."""
+    at = num = num_later = 0
+    right, right_later = [0, 0], [0, 0]
     for line in lines:
         if not line or line.isspace() or _is_docstart(line):
             at = 0
@@ -315,12 +318,16 @@ def _first_counts(lines: Sequence[str], *, split: Callable[[str], list[str]]) ->
         fields = split(line)
         if line[0] == "#" or len(fields) < 3:
             continue
-        counting += fields[0] in (str(at), str(at + 1))
-        at, num = at + 1, num + 1
-        longest = max(longest, at)
-        if num == 20 and counting < 10:
+        for start in (0, 1):
+            right[start] += fields[0] == str(at + start)
+            right_later[start] += at > 0 and fields[0] == str(at + start)
+        num, num_later, at = num + 1, num_later + (at > 0), at + 1
+        if num == 20 and max(right) < 10:
             return False
-    return longest > 1 and counting >= 0.8 * num
+    return any(
+        num_later > 0 and right[start] >= 0.8 * num and right_later[start] >= 0.8 * num_later
+        for start in (0, 1)
+    )
 
 
 def _index(column: Column, *, names: Sequence[str], place: str, setting: str) -> int:
@@ -378,7 +385,7 @@ def _comment_test(lines: Sequence[str], layout: _Layout) -> Callable[[str], bool
         if not _COMMENT.match(line):
             return False
         tag = tag_of(line)
-        return tag is None or not (tag == "#" or _SCHEME_TAG.fullmatch(tag) or tag in tags())
+        return tag is None or not (_TAG_OF_HASH.fullmatch(tag) or tag in tags())
 
     return is_comment
 

@@ -129,16 +129,14 @@ def _of_text(value: Mapping[str, Any], text: str, spans: str, *, place: str) -> 
 def _first(
     value: Mapping[str, Any], keys: Sequence[str], *, column: Column, kind: type, place: str
 ) -> str | None:
-    """The first of the keys with a value of the kind; one that the user named comes first. None
-    where there is none or it is null."""
-    named = isinstance(column, str) and column in value
-    key = next((key for key in ([column] if named else keys) if value.get(key) is not None), None)
+    """The first of the keys that is there and not null, or the one that the user named; None where
+    there is none, or its value is not of the kind. Spans that are no list are an error."""
+    named = [column] if isinstance(column, str) and column in value else keys
+    key = next((key for key in named if value.get(key) is not None), None)
     if key is None or isinstance(value[key], kind):
         return key
-    if named or keys is SPAN_KEYS:
-        names = {list: "a list", str: "text"}
-        found = str(value[key])[:40]
-        raise UserError(f"{place}: {key!r} is {found!r}; expected {names[kind]}")
+    if keys is SPAN_KEYS:
+        raise UserError(f"{place}: {key!r} is {str(value[key])[:40]!r}; expected a list of spans")
     return None
 
 

@@ -2,6 +2,7 @@
 of CoNLL-U, and the ways they go wrong."""
 
 import random
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -254,3 +255,184 @@ def test_two_hundred_thousand_words_take_about_half_a_second(tmp_path):
     sentences = recognise.read(path)
     assert time.process_time() - start < 2.5  # 0.5 here; room for slow and busy machines
     assert [tag for sentence in sentences.tags for tag in sentence] == tags
+
+
+# --- comments, headers, CoNLL-U ---
+
+
+def notes(found) -> dict[str, int]:
+    return {note.what: note.count for note in found.origin.notes}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["# x", "#\tx\ty\tz", "#", "# file:\t\tx", "#sent_id = 3", "#id: 4", "#begin document (a); p 1"],
+)
+def test_a_line_that_begins_with_a_hash_where_a_sentence_would_is_a_comment(line):
+    data = f"{line}\na\tNN\tO\n\n{line}\nb\tNN\tO\n".encode()
+    found = read(data)
+    assert found.words == [["a"], ["b"]] and notes(found) == {"comment lines": 2}
+    assert [found.origin.line[i] for i in range(2)] == [2, 5]
+
+
+@pytest.mark.parametrize("line", ["#\tO", "# \tO", "#x\tO", "# y\tO", "#\tSYM", "#\tB-X"])
+def test_a_hash_that_has_the_columns_of_a_word_is_one(line):
+    found = read(f"a\tO\n\n{line}\nb\tO\n".encode(), scheme="none")
+    word = line.split("\t")[0].strip()
+    assert found.words == [["a"], [word, "b"]] and not notes(found)
+    inside = read(f"a\tO\n{line}\n".encode(), scheme="none")
+    assert inside.words == [["a", word]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tO\n# x\nb\tO\n", "x.conll:2: expected 2 columns as on line 1, found 1 in '# x'"),
+        ("a\tO\n\n#lost\nb\tO\n", "x.conll:3: expected 2 columns as on line 1, found 1 in '#lost'"),
+    ],
+)
+def test_a_hash_inside_a_sentence_or_before_a_word_without_columns_is_no_comment(text, message):
+    assert read_error(text) == message
+
+
+def test_columns_have_names_where_the_first_line_gives_them():
+    text = "id\tToken\tPOS\tNER\n0\tAda\tNNP\tB-PER\n1\tsings\tVBZ\tO\n"
+    found = read(text.encode())
+    assert found.words == [["Ada", "sings"]] and found.tags == [["B-PER", "O"]]
+    assert "words in 1 (token), tags in 3 (ner)" in found.origin.found[0]
+    found = read(text.encode(), token_column="token", tag_column="pos")
+    assert found.tags == [["NNP", "VBZ"]]
+    assert read_error(text, tag_column="nre") == (
+        "x.conll:1: no column 'nre' for data.tag_column; did you mean 'ner'?"
+    )
+
+
+def test_a_first_line_that_could_be_a_header_is_none_where_its_tag_is_a_tag():
+    found = read(b"word pos\nx NN\ny pos\n")
+    assert found.words == [["word", "x", "y"]] and not notes(found)
+
+
+def test_a_column_that_only_counts_the_words_holds_none():
+    found = read(b"1\tAda\tB-PER\n2\tsings\tO\n\n1\tRome\tB-LOC\n")
+    assert found.words == [["Ada", "sings"], ["Rome"]]
+    found = read(b"1\tAda\tB-PER\n2\tsings\tO\n\n1\tRome\tB-LOC\n", token_column=0)
+    assert found.words == [["1", "2"], ["1"]]
+    assert read(b"7\tx\tO\n8\ty\tO\n").words == [["7", "8"]]
+    assert read(b"1\tB-PER\n2\tO\n").words == [["1", "2"]]
+
+
+def conllu(*rows: str) -> str:
+    """Rows of "ID FORM UPOS MISC", the other columns filled in."""
+    lines = []
+    for row in rows:
+        if row:
+            number, form, upos, misc = row.split(" ")
+            row = "\t".join([number, form, "_", upos, "X", "Number=Sing", "0", "_", "_", misc])
+        lines.append(row + "\n")
+    return "".join(lines)
+
+
+def test_conllu_leaves_out_ranges_and_empty_nodes_and_takes_any_column():
+    text = "# a\n" + conllu("1-2 ab _ _", "1 a DET _", "2 b NOUN _", "2.1 c X _", "", "1 # SYM k=v")
+    found = read(text.encode())
+    assert (found.words, found.tags) == ([["a", "b"], ["#"]], [["DET", "NOUN"], ["SYM"]])
+    assert found.origin.line.tolist() == [3, 7]
+    for column, tags in (
+        ("xpos", [["X", "X"], ["X"]]),
+        ("FEATS", [["Number=Sing"] * 2, ["Number=Sing"]]),
+        (3, [["DET", "NOUN"], ["SYM"]]),
+        ("k", [["O", "O"], ["v"]]),
+    ):
+        assert read(text.encode(), tag_column=column, scheme="none").tags == tags
+    assert read(text.encode(), token_column="lemma").words == [["_", "_"], ["_"]]
+    assert read_error(text, tag_column="Entity") == (
+        "x.conll: no column and no key of MISC is 'Entity' (data.tag_column); valid: feats, form, "
+        "k, lemma, upos, xpos"
+    )
+
+
+def test_a_slip_in_conllu_has_its_own_line_behind_ranges_and_empty_nodes():
+    rows = ["1-2 ab _ _", "1 a X E=B-A", "1.1 z X _", "2 b X E=I-A", "3-4 x _ _", "3 c X E=I-B"]
+    message = read_error("# c\n" + conllu(*rows), tag_column="E")
+    assert message.startswith("x.conll:7: tag 'I-B' cannot come after 'I-A'")
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (["1 a X _", "3 c X _"], 2),
+        (["1 a X _", "1 b X _"], 2),
+        (["2 b X _"], 1),
+        (["1 a X _", "x b X _"], 2),
+    ],
+)
+def test_words_of_conllu_that_are_not_numbered_in_order_are_an_error(rows, line):
+    message = read_error(conllu(*rows))
+    assert re.match(rf"x\.conll:{line}: expected the word with ID \d, found '\w'", message)
+
+
+def test_conllu_may_be_ruled_out_or_asked_for():
+    text = conllu("1 a DET _", "2 b NOUN _")
+    found = read(text.encode(), format="columns", scheme="none")
+    assert (found.words, found.tags) == ([["a", "b"]], [["_", "_"]])
+    message = "x.conll:1: expected the ten columns of CoNLL-U, found 2 in 'a O'"
+    assert read_error("a O\n", format="conllu") == message
+
+
+def test_conllu_plus_names_its_columns():
+    text = "# global.columns = ID FORM PARSEME:MWE\n1\ta\tB\n2\tb\tI\n3\tc\tO\n"
+    found = read(text.encode(), tag_column="parseme:mwe")
+    assert (found.words, found.tags) == ([["a", "b", "c"]], [["B", "I", "O"]])
+
+
+def test_what_was_recognised_is_said_in_one_line():
+    found = read(b"\xef\xbb\xbf# c\n-DOCSTART-\na  b-x\nb  o\nc o\n")
+    assert found.origin.found[0].endswith(
+        "x.conll: format: columns; separator: blanks; columns: 2, words in 0, tags in -1; "
+        "tags: IOB2 spelt b-type; sentences: 1; words: 3; comment lines: 1; -DOCSTART- lines: 1"
+    )
+
+
+# --- slips and encodings ---
+
+
+def test_all_slips_are_counted_and_five_are_shown():
+    data = column(*["O", "I-A", ""] * 7, "B-A")
+    message = read_error(data)
+    assert message.startswith("x.conll:2: tag 'I-A' cannot come after 'O' in IOB2 (the first of 7;")
+    assert re.findall(r"x\.conll:(\d+)", message) == ["2", "5", "8", "11", "14"]
+    assert "and 2 more)" in message
+    found = read(data, repair="conlleval")
+    assert found.tags == [["O", "B-A"]] * 7 + [["B-A"]]
+    (note,) = found.origin.notes
+    assert note.count == 7 and note.what == "tags that break the scheme, read as conlleval does"
+    assert [place.rsplit(":", 1)[1] for place in note.places] == ["2", "5", "8", "11", "14"]
+
+
+def test_numbers_are_named():
+    data = b"a 1\nb 2\nc 0\n"
+    found = read(data, tag_names=("O", "B-X", "I-X"))
+    assert found.tags == [["B-X", "I-X", "O"]]
+    message = read_error(data, tag_names=("O", "B-X"))
+    assert message == "x.conll:2: tag 2 has no name among the 2 of data.tag_names; expected 0 to 1"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252", "utf-8"])
+def test_a_file_in_a_named_encoding_is_read(encoding):
+    data = "caf\xe9 O\nZ\xfcrich B-LOC\n".encode(encoding)
+    found = read(data, encoding=encoding)
+    assert found.words == [["caf\xe9", "Z\xfcrich"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "message"),
+    [
+        (b"a O\n\xff O\n", "ascii", "x.conll:2: expected ASCII, found byte 0xff; convert"),
+        (b"a O\n\x81 O\n", "cp1252", "x.conll:2: expected CP1252, found byte 0x81"),
+        (b"a\x00 \x00O", "utf-16", "x.conll:1: expected UTF-16, found byte 0x4f"),
+        (b"\\ud83d O\n", "unicode_escape", "x.conll:1: expected UNICODE_ESCAPE, found"),
+        (b"a O\n", "base64", "data.encoding='base64': Python has no such encoding of text"),
+    ],
+)
+def test_bytes_of_another_encoding_are_an_error_with_their_line(data, encoding, message):
+    assert read_error(data, encoding=encoding).startswith(message)
