@@ -110,10 +110,10 @@ def to_sentences(
             raise broken(path, problems, hint=REPAIR)
         notes[REPAIRED] = lines
     spelt = iob2.spelling if iob2.spelling not in ("", "B-TYPE", "TYPE") else None
-    named = {"none": "plain", "": "of spans"}.get(iob2.scheme, iob2.scheme.upper())
+    named = {"none": "plain", "": "spans"}.get(iob2.scheme, iob2.scheme.upper())
     facts = {
         **found.found,
-        "tags": named + (f" spelt {spelt}" if spelt else ""),
+        "tags": named + (f" spelt {spelt}" if spelt else "") + f" ({_kinds(iob2)})",
         "sentences": f"{len(found.words):,}",
         "words": f"{sum(map(len, found.words)):,}",
     }
@@ -128,6 +128,15 @@ def to_sentences(
         rule=found.rule,
     )
     return Sentences(words=found.words, tags=iob2.tags, where=str(path), origin=origin)
+
+
+def _kinds(iob2: schemes.Iob2) -> str:
+    """The types of entities, or the plain tags, of which the first are named."""
+    tags = sorted({tag for tags in iob2.tags for tag in tags})
+    if iob2.scheme != "none":
+        tags = sorted({tag[2:] or "of no type" for tag in tags if tag != "O"}) or ["no entity"]
+    more = f" and {len(tags) - 2 * NUM_SHOWN:,} more" if len(tags) > 2 * NUM_SHOWN else ""
+    return ", ".join(tags[: 2 * NUM_SHOWN]) + more
 
 
 def _to_iob2(found: Annotated, *, path: str | os.PathLike, scheme: str) -> schemes.Iob2:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bigjax.data.text.annotated import Annotated
-from bigjax.data.text.columns import TAG_NAMES, WORD_NAMES, Column
+from bigjax.data.text.column_layout import TAG_NAMES, WORD_NAMES, Column
 from bigjax.errors import UserError, nearest
 
 SENTENCE_NAMES = (

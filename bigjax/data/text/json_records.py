@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigjax.data.text.columns import Column
+from bigjax.data.text.column_layout import Column
 from bigjax.data.text.cutting import Span
 from bigjax.data.text.records import BLANK_WORDS, Record, check_tags, fitted
 from bigjax.errors import UserError

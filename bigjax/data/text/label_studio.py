@@ -6,11 +6,12 @@ Its CoNLL export loses labels, which is why this one is read. What becomes of a 
 Source: https://labelstud.io/guide/export (JSON)
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from bigjax.data.text.columns import Column
+from bigjax.data.text.column_layout import Column
 from bigjax.data.text.json_records import UNITS, UNLABELLED, span_of
 from bigjax.data.text.records import Record
 from bigjax.errors import UserError
@@ -20,6 +21,7 @@ CANCELLED = "tasks whose annotations are all cancelled left out"
 NO_TRUTH = "tasks without an annotation that is ground truth left out"
 CANCELLED_ONES = "cancelled annotations of other tasks"
 OTHER_KINDS = "results that are no spans (choices, relations, ...)"
+_PLACE = re.compile(r"\S*[/\\]\S*")  # of an image or the like: no blanks, and a slash
 
 
 def is_task(value: Any) -> bool:
@@ -96,7 +98,8 @@ def _span(value: Mapping[str, Any], *, text: str, place: str) -> Any:
 
 def _text(data: Mapping[str, Any], *, token_column: Column, place: str) -> str:
     texts: Sequence[str] = [key for key, value in data.items() if isinstance(value, str)]
-    for key in (token_column, "text", *(texts if len(texts) == 1 else ())):
+    one = texts if len(texts) == 1 and not _PLACE.fullmatch(data[texts[0]]) else ()
+    for key in (token_column, "text", *one):
         if isinstance(key, str) and isinstance(data.get(key), str):
             return data[key]
     found = ", ".join(map(repr, data)) or "nothing"

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from bigjax.data.text import columns, csv_words, json_records, label_studio, records
 from bigjax.data.text.annotated import Annotated, Repair, read_text, split_lines, to_sentences
-from bigjax.data.text.columns import Column
+from bigjax.data.text.column_layout import Column
 from bigjax.data.text.cutting import Misaligned
 from bigjax.data.text.label_studio import Annotations
 from bigjax.data.text.sentences import Sentences

@@ -40,13 +40,18 @@ class Record(NamedTuple):
 
 
 def items(text: str, *, path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
-    """The values of a JSON list, or of JSON lines, with the number of the line each begins on.
+    """The values of JSON lines, of a JSON list, or the one value of a file whose first line is a
+    lone brace, with the number of the line each begins on.
 
     UserError: not JSON, a key that is twice in an object, half a character (a lone surrogate).
     """
     # ["text", {...}] on a line is a record of its own; a list of records holds objects or lists.
-    is_list = re.match(r"\s*\[\s*[^\s\"]", text) is not None
-    for number, raw, value in (_of_list if is_list else _of_lines)(text, path=path):
+    read = _of_lines
+    if re.match(r"\s*\[\s*[^\s\"]", text):
+        read = _of_list
+    elif re.match(r"\s*\{\s*\n", text):  # one object over many lines is a list without brackets
+        text, read = f"[{text}]", _of_list
+    for number, raw, value in read(text, path=path):
         if "\\u" in raw:
             try:
                 json.dumps(value, ensure_ascii=False).encode()

@@ -266,7 +266,15 @@ def notes(found) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "line",
-    ["# x", "#\tx\ty\tz", "#", "# file:\t\tx", "#sent_id = 3", "#id: 4", "#begin document (a); p 1"],
+    [
+        "# x",
+        "#\tx\ty\tz",
+        "#",
+        "# file:\t\tx",
+        "#sent_id = 3",
+        "#id: 4",
+        "#begin document (a); p 1",
+    ],
 )
 def test_a_line_that_begins_with_a_hash_where_a_sentence_would_is_a_comment(line):
     data = f"{line}\na\tNN\tO\n\n{line}\nb\tNN\tO\n".encode()
@@ -371,6 +379,16 @@ def test_words_of_conllu_that_are_not_numbered_in_order_are_an_error(rows, line)
     assert re.match(rf"x\.conll:{line}: expected the word with ID \d, found '\w'", message)
 
 
+def test_lines_of_conllu_have_ten_columns_and_those_of_its_extensions_more():
+    text = conllu("1 a DET _", "2 b NOUN _")
+    short = text.rsplit("\t", 1)[0] + "\n"
+    assert read_error(short).startswith("x.conll:2: expected 10 columns as on line 1, found 9")
+    wider = text.replace("\t_\n", "\t_\tx\ty\n", 1) + "\n" + text.replace("\n", "\tz\n")
+    found = read(wider.replace("_\n", "_\tx\n").encode())
+    assert found.tags == [["DET", "NOUN"]] * 2
+    assert read_error(wider + "\n1\ta\n").startswith("x.conll:7: expected 10 columns or more")
+
+
 def test_conllu_may_be_ruled_out_or_asked_for():
     text = conllu("1 a DET _", "2 b NOUN _")
     found = read(text.encode(), format="columns", scheme="none")
@@ -389,7 +407,7 @@ def test_what_was_recognised_is_said_in_one_line():
     found = read(b"\xef\xbb\xbf# c\n-DOCSTART-\na  b-x\nb  o\nc o\n")
     assert found.origin.found[0].endswith(
         "x.conll: format: columns; separator: blanks; columns: 2, words in 0, tags in -1; "
-        "tags: IOB2 spelt b-type; sentences: 1; words: 3; comment lines: 1; -DOCSTART- lines: 1"
+        "tags: IOB2 spelt b-type (x); sentences: 1; words: 3; comment lines: 1; -DOCSTART- lines: 1"
     )
 
 

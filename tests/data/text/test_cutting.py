@@ -17,7 +17,8 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Dr. Who can't pay 3.50€!", ["Dr", ".", "Who", "can", "'", "t", "pay", "3", ".", "50", "€", "!"]),
+        ("Dr. Who can't", ["Dr", ".", "Who", "can", "'", "t"]),
+        ("pay 3.50€!", ["pay", "3", ".", "50", "€", "!"]),
         ("B2B e-mail a_b", ["B2B", "e", "-", "mail", "a", "_", "b"]),
         ("na\u0308ive cafe\u0301", ["na\u0308ive", "cafe\u0301"]),
         ("東京に", ["東", "京", "に"]),
@@ -42,6 +43,7 @@ def test_the_rule_is_what_its_docstring_says(text, expected):
 
 def slow_cut(text: str) -> list[tuple[int, int]]:
     """The docstring of `cut`, character by character."""
+
     def kind(character: str) -> str:
         code, category = ord(character), unicodedata.category(character)
         if category[0] == "M" or character in cutting._JOINING:

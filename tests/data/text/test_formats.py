@@ -1,5 +1,5 @@
-"""One small file for each format, with its words, tags and offsets written by hand; and what becomes
-of each when bytes and lines are cut, flipped, doubled and reordered."""
+"""One small file for each format, with its words, tags and offsets written by hand; and what
+becomes of each when bytes and lines are cut, flipped, doubled and reordered."""
 
 import json
 import random
@@ -61,12 +61,12 @@ TOKENS = """\
 {"tokens": ["Not", "done"]}
 """
 SPANS = """\
-{"text": "Zoë isn't in 東京 😀 now", "spans": [{"start": 0, "end": 3, "label": "PER"}, {"start": 13, "end": 15, "label": "LOC"}], "answer": "accept"}
+{"text": "Zoë isn't in 東京 😀 now", "spans": [ZOE, {"start": 13, "end": 15, "label": "LOC"}]}
 {"text": "Zoë again", "spans": [{"start": 0, "end": 4, "label": "PER"}], "answer": "accept"}
 {"text": "No one.", "spans": []}
 {"text": "Wrong.", "spans": [], "answer": "reject"}
 {"text": "Later."}
-"""
+""".replace("ZOE", '{"start": 0, "end": 3, "label": "PER"}')
 LABEL_STUDIO = json.dumps(
     [
         {
@@ -235,7 +235,13 @@ def entities(found: Sentences) -> list[tuple[str, str]]:
             "slips.conll",
             {"repair": "conlleval"},
             [7, 3, 2],
-            [("LOC", "North Town"), ("PER", "Bo"), ("ORG", "Ex"), ("PER", "Ada Ex"), ("ORG", "Club")],
+            [
+                ("LOC", "North Town"),
+                ("PER", "Bo"),
+                ("ORG", "Ex"),
+                ("PER", "Ada Ex"),
+                ("ORG", "Club"),
+            ],
         ),
         ("header.tsv", {}, [2], [("LOC", "Rome")]),
         ("label_studio_min.conll", {}, [3], [("PER", "Ada Example")]),
@@ -261,10 +267,10 @@ def test_the_shared_samples_are_read_as_their_readme_says(name, options, sizes, 
 
 def test_the_shared_conllu_file_has_its_words_and_both_kinds_of_parts_of_speech():
     found = shared("comments_ud.conllu")
-    assert found.words == ["We do n't visit Oslo .".split(), ["#", "1", "hit"]]
-    assert found.tags == ["PRON AUX PART VERB PROPN PUNCT".split(), ["SYM", "NUM", "NOUN"]]
+    assert found.words == [["We", "do", "n't", "visit", "Oslo", "."], ["#", "1", "hit"]]
+    assert found.tags == [["PRON", "AUX", "PART", "VERB", "PROPN", "PUNCT"], ["SYM", "NUM", "NOUN"]]
     found = shared("comments_ud.conllu", tag_column="xpos")
-    assert found.tags == ["PRP VBP RB VB NNP .".split(), ["NFP", "CD", "NN"]]
+    assert found.tags == [["PRP", "VBP", "RB", "VB", "NNP", "."], ["NFP", "CD", "NN"]]
 
 
 @pytest.mark.parametrize(

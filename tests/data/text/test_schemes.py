@@ -53,7 +53,8 @@ def test_every_spelling_is_recognised_and_means_the_same(data, scheme, spelling,
     written = [encode(e, num_words=n, scheme=scheme) for e, n in ((entities, 10), (more, 6))]
     found = to_iob2([[spell(tag, spelling=spelling) for tag in tags] for tags in written])
     assert found.spelling == spelling and found.scheme == scheme.lower() and not found.slips
-    assert found.tags == [encode(e, num_words=n, scheme="IOB2") for e, n in ((entities, 10), (more, 6))]  # fmt: skip
+    both = [(entities, 10), (more, 6)]
+    assert found.tags == [encode(e, num_words=n, scheme="IOB2") for e, n in both]
 
 
 def test_bare_letters_are_entities_without_a_type_in_both_cases():
@@ -128,7 +129,9 @@ TAGS = ("O", "B-A", "I-A", "B-C", "I-C", "B", "I")
 
 def test_repaired_iob2_has_the_entities_that_conlleval_sees_for_all_short_sentences():
     for length in range(1, 6):
-        every = [list(tags) for tags in itertools.product(TAGS[: 7 if length < 5 else 5], repeat=length)]
+        every = [
+            list(tags) for tags in itertools.product(TAGS[: 7 if length < 5 else 5], repeat=length)
+        ]
         found = to_iob2(every, scheme="iob2")
         slips = {slip.sentence for slip in found.slips}
         for number, (tags, repaired) in enumerate(zip(every, found.tags)):
@@ -142,7 +145,9 @@ def test_repaired_tags_of_every_scheme_are_legal_iob2():
     every = [list(tags) for tags in itertools.product(letters, repeat=4)]
     for scheme in ("iob2", "bioes", "bilou", "iob1"):
         for tags in to_iob2(every, scheme=scheme).tags:
-            assert all(may_follow(*pair, scheme="iob2") for pair in itertools.pairwise(["O", *tags]))
+            assert all(
+                may_follow(*pair, scheme="iob2") for pair in itertools.pairwise(["O", *tags])
+            )
 
 
 def test_an_unknown_scheme_is_an_error_with_the_nearest():

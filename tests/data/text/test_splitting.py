@@ -66,7 +66,9 @@ def test_every_sentence_is_in_one_fold_and_folds_are_about_equal():
 
 def test_a_share_or_fold_of_nothing_is_an_error_that_says_so():
     few = made_up(4)
-    with pytest.raises(UserError, match="data.dev_fraction=0.1 of the 4 sentences of a.conll is none"):
+    with pytest.raises(
+        UserError, match="data.dev_fraction=0.1 of the 4 sentences of a.conll is no"
+    ):
         splitting.hold_out(few, fraction=0.1)
     same = few._replace(words=[["a", "b"]] * 4)
     with pytest.raises(UserError, match="is all of them"):

@@ -111,15 +111,15 @@ def read_error(name: str, **options) -> str:
 def test_words_and_tags_are_those_that_were_written_and_empty_records_are_left_out(data_dir):
     found = reader.read("tiny_ner", data_dir=data_dir)
     assert list(found) == ["train", "dev", "test"]
-    assert found["train"] == (*sentences(0, 11), "tiny_ner:train")
-    assert found["dev"] == (*sentences(0, 5), "tiny_ner:validation")
-    assert found["test"] == (*sentences(0, 3), "tiny_ner:test")
+    assert found["train"][:3] == (*sentences(0, 11), "tiny_ner:train")
+    assert found["dev"][:3] == (*sentences(0, 5), "tiny_ner:validation")
+    assert found["test"][:3] == (*sentences(0, 3), "tiny_ner:test")
 
 
 def test_splits_may_be_slices_and_sums_under_any_name(data_dir):
     splits = {"a": "train[2:7]", "b": "test+validation[:2]"}
     found = reader.read("tiny_ner", data_dir=data_dir, splits=splits)
-    assert found["a"] == (*sentences(2, 7), "tiny_ner:train[2:7]")
+    assert found["a"][:3] == (*sentences(2, 7), "tiny_ner:train[2:7]")
     parts = sentences(0, 3), sentences(0, 2)
     assert found["b"].words == [*parts[0][0], *parts[1][0]]
     assert found["b"].tags == [*parts[0][1], *parts[1][1]]

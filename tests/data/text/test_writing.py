@@ -34,9 +34,9 @@ def tagged(draw, *, words):
 
 pre_split = tagged(words=st.lists(one_word, min_size=1, max_size=5))
 texts = st.text(st.one_of(characters, st.sampled_from("  \u3000")), min_size=1, max_size=20)
-by_rule = tagged(
-    words=texts.map(lambda text: [text[a:b] for a, b in cut(text)]).filter(bool)
-).map(lambda sentences: sentences._replace(origin=Origin(rule=RULE)))
+by_rule = tagged(words=texts.map(lambda text: [text[a:b] for a, b in cut(text)]).filter(bool)).map(
+    lambda sentences: sentences._replace(origin=Origin(rule=RULE))
+)
 
 
 def read_back(lines, tmp_path_factory, **options):
