@@ -128,6 +128,8 @@ def _setup(flags: argparse.Namespace) -> Any:
 
 def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
     """The sentences of each update, as the PyTorch worker reads them."""
+    from bigjax.tasks.token_tagging.settings import Rows
+
     setup = _setup(flags)
     dataset = setup.task.data.train
     tokens, labels, lengths, sizes = [], [], [], []
@@ -152,7 +154,7 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
         order=np.arange(len(lengths)),
         batch_sizes=np.array(sizes),
     )
-    row_length = setup.config["text"]["row_length"]
+    row_length = setup.config.of(Rows).row_length
     shape = (
         f"{len(lengths):,} sentences of {np.mean(lengths):.1f} tokens on average (longest "
         f"{max(lengths)}), about {np.mean(sizes):.1f} an update; bigjax packs them in "
@@ -199,7 +201,7 @@ def _bigjax_worker(flags: argparse.Namespace) -> None:
 def _model_dir() -> str:
     from bigjax.models.origins import find_folder
 
-    return find_folder("minilm")
+    return find_folder("minilm").folder
 
 
 def _flags() -> argparse.Namespace:

@@ -1,9 +1,11 @@
 """Owns what all tests share: eight fake CPU devices, JAX at its strictest, and data that a machine
 may lack, in which case the tests that want it are skipped and say so."""
 
+import contextlib
 import importlib.util
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +41,18 @@ def module_at(path: Path) -> ModuleType:
     return module
 
 
+@contextlib.contextmanager
+def optimised() -> Iterator[None]:
+    """What is compiled within is compiled as a user's is."""
+    option = "jax_disable_most_optimizations"
+    was = jax.config.values[option]
+    jax.config.update(option, False)
+    try:
+        yield
+    finally:
+        jax.config.update(option, was)
+
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The same examples on every run, and no deadline: the machine may be busy.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
@@ -55,6 +69,15 @@ def _compiled_programs(tmp_path_factory):
     for name, value in options.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)  # for the processes that tests start
+
+
+@pytest.fixture(scope="module")
+def shared_builds():
+    """A config is built once, whoever trains it; for `usefixtures`."""
+    import shared_builds
+
+    with shared_builds.shared():
+        yield
 
 
 @pytest.fixture(scope="session")

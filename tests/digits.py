@@ -1,7 +1,6 @@
 """Owns small jobs that classify digits: their settings, programs and updates."""
 
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -35,11 +34,9 @@ def assert_bitwise_equal(a, b) -> None:
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
-def skewed(
-    *, source: Literal["digits"], num_dev: int = 25, num_test: int = 1572, seed: int = 0
-) -> image_sources.Splits:
+def skewed(*, num_dev: int = 25, num_test: int = 1572, seed: int = 0) -> image_sources.Splits:
     """The digits 0 to 6, of which in training the higher ones are rare."""
-    splits = image_sources.digits(source=source, num_dev=num_dev, num_test=num_test, seed=seed)
+    splits = image_sources.digits(num_dev=num_dev, num_test=num_test, seed=seed)
 
     def pick(split: str, labels: np.ndarray) -> decoding.Images:
         place = np.arange(len(labels))

@@ -40,7 +40,7 @@ def fails(capsys):
     ("arguments", "expected"),
     [
         (["--config.optim.learnin_rate=1"], "--config.optim.learnin_rate: nothing reads it (the "
-         "section is for make_optimizer and adamw); did you mean 'learning_rate'?"),
+         "section is for adamw and Optimization); did you mean 'learning_rate'?"),
         (["--config.num_epochs=many"], "--config.num_epochs='many' is str; expected float or None"),
         (["--config.num_steps"], "--config.num_steps: a value is missing"),
         (["--wrokdir=x"], "unknown argument '--wrokdir=x'; settings are given as --config.KEY"),
@@ -49,9 +49,9 @@ def fails(capsys):
         (["--mode"], "argument --mode: expected one argument; --help lists the flags"),
         (["--config.seed=-1"], "seed=-1: expected from 0"),
         (["--config.num_steps=5"], "num_steps=5 and num_epochs=2.0: give one of them"),
-        (["--config.batch.rows=8"], "batch.examples=32 and batch.rows=8: give exactly one"),
+        (["--config.batch.rows=8"], " and batch.rows=8 and batch.tokens=None: give exactly one"),
         (["--config.mesh=data=3"], "mesh='data=3' asks for 3 devices, and there are 8"),
-        (["--config.text.row_length=9"], "text.row_length=9 leaves 7 tokens"),
+        (["--config.text.row_length=9"], "--config.text.row_length=9: expected 10 or more"),
         (["--config.text.row_length=41"], "text.row_length=41 is more than the 40 positions"),
         (["--config.data.num_train=0"], "a split of the data set is empty"),
     ],

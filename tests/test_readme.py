@@ -30,7 +30,7 @@ def test_every_command_of_the_readme_names_a_config_that_resolves(arguments: lis
         return
     (file,) = files
     found = values.load(str(ROOT / file), overrides=overrides, schema=settings.schema)
-    settings.check_limits(found)
+    settings.check_together(found)
 
 
 def test_every_setting_of_the_readme_is_one() -> None:
@@ -43,7 +43,7 @@ def test_every_setting_of_the_readme_is_one() -> None:
         of_images = key.startswith("augment.") or key == "loss.class_weights"
         file = ROOT / "configs" / ("cnn_digits.py" if of_images else "bert_ner.py")
         found = values.load(str(file), overrides=overrides, schema=settings.schema)
-        settings.check_limits(found)
+        settings.check_together(found)
 
 
 def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:

@@ -57,6 +57,7 @@ def read_params(folder: str) -> tuple[Any, Any, int]:
     """
     folder = _chosen(os.path.abspath(folder))
     found = manifest.read(folder)
+    _verify_files(folder, found)
     handler = ocp.PyTreeCheckpointHandler()
     with ocp.Checkpointer(handler) as reader:
         tree = reader.metadata(os.path.join(folder, "state")).item_metadata.tree
@@ -90,6 +91,7 @@ def read_variables(folder: str, *, like: Any) -> Any:
     if differ:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else ""
         raise UserError(f"{_named(folder)} is not of this config's model: {differ[0]}{more}")
+    _verify_files(folder, found)
     args = ocp.checkpoint_utils.construct_restore_args(wanted)
     read = _read_parts(folder, found, wanted, restore_args=args)
     return {"params": read[params], **read.get("model_state", {})}
@@ -101,7 +103,6 @@ def _scored_params(found: Manifest) -> str:
 
 
 def _read_parts(folder: str, found: Manifest, wanted: Any, *, restore_args: Any) -> Any:
-    _verify_files(folder, found)
     args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
     read = _read(folder, handler=ocp.PyTreeCheckpointHandler(), args=args)
     _verify_content(folder, found, read)

@@ -12,6 +12,7 @@ from bigjax.checkpoints import manifest, restore
 from bigjax.checkpoints.hashes import by_name, content_hashes
 from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.checkpoints.save import Checkpoints, Facts
+from bigjax.config.sections import Init
 from bigjax.engine.build import Setup, init_function, num_params
 from bigjax.engine.collectives import in_order
 from bigjax.engine.scorer import Scorer
@@ -28,11 +29,13 @@ class Start(NamedTuple):
     """restored: whether it is the run's own checkpoint, so that nothing of it need be saved.
     facts: what the run knows so far: the best score and its step, how many evaluations ago that
       was, and the step that was evaluated last.
+    source: where its parameters come from; None where it is the run's own checkpoint.
     """
 
     state: TrainState
     facts: Facts
     restored: bool
+    source: str | None
 
 
 def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
@@ -51,7 +54,7 @@ def begin(setup: Setup, checkpoints: Checkpoints) -> Start:
 def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
     # Before what processes do together, which hangs where some read a checkpoint and some do not.
     _compare({"the steps of its checkpoints": checkpoints.steps()}, what="checkpoints")
-    resume_from = setup.config["init"]["resume_from"]
+    resume_from = setup.config.of(Init).resume_from
     num_devices = setup.mesh.size
     devices = f"{num_devices} {jax.default_backend()} device{'s' * (num_devices > 1)}"
     size = f"{num_params(setup.state):,} parameters on {devices}"
@@ -61,19 +64,19 @@ def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
             print(f"warning: {message}", file=sys.stderr, flush=True)
         _check_frozen(facts, setup.frozen, where=f"--workdir: checkpoint {int(state.step)}")
         _say(f"resuming at step {int(state.step)} of {setup.total_steps}; {size}")
-        return Start(state, facts, restored=True)
+        return Start(state, facts, restored=True, source=None)
     facts = NO_FACTS | ({"frozen": _frozen_hashes(setup.frozen)} if setup.frozen else {})
     if resume_from is not None:
         state = _full_state_of(resume_from, setup=setup)
         _say(f"starting from the state of {resume_from}, at step {int(state.step)}; {size}")
-        return Start(state, facts, restored=False)
+        return Start(state, facts, restored=False, source=f"the state of {resume_from}")
     state, source = new_state(setup)
     data = setup.task.data.train
     _say(
         f"starting from {source} parameters; {size}; {data.num_examples:,} examples, "
         f"{setup.total_steps:,} steps of {data.batch_rows} rows, {data.fill:.1%} filled"
     )
-    return Start(state, facts, restored=False)
+    return Start(state, facts, restored=False, source=source)
 
 
 def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -> tuple[Any, int]:
@@ -152,9 +155,9 @@ def new_state(setup: Setup) -> tuple[TrainState, str]:
     given = _given(setup)
     if given is None:
         return jax.jit(init, out_shardings=shardings)(), "random"
-    variables, source = given
+    variables, source, note = given
     wanted = {"params": setup.state.params, **setup.state.model_state}
-    chosen, report = match(variables, wanted=wanted, source=source)
+    chosen, report = match(variables, wanted=wanted, source=source, note=note)
     _say(report)
     placed = jax.tree.map(
         lambda x, like: None if x is None else jax.device_put(x.astype(like.dtype), like.sharding),
@@ -165,9 +168,11 @@ def new_state(setup: Setup) -> tuple[TrainState, str]:
     return jax.jit(lambda found: init(given=found), out_shardings=shardings)(placed), source
 
 
-def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[Any, str]:
+def match(
+    variables: Mapping[str, Any], *, wanted: Any, source: str, note: str = ""
+) -> tuple[Any, str]:
     """What of the arrays `variables` has a place in `wanted` (shapes): a tree like `wanted` that
-    holds None where there is none, and a line that says what matched.
+    holds None where there is none, and a line that says what matched, with `note` at its end.
 
     Raises:
       UserError: less than half of `wanted` has an array.
@@ -191,21 +196,20 @@ def match(variables: Mapping[str, Any], *, wanted: Any, source: str) -> tuple[An
         parts.append(f"{len(missing)} missing, which start at random ({first_of(missing)})")
     if dropped:
         parts.append(f"{len(dropped)} dropped ({first_of(dropped)})")
+    parts += [note] if note else []
     tree = jax.tree.unflatten(jax.tree.structure(wanted), found)
     return tree, f"init.checkpoint={source}: {'; '.join(parts)}"
 
 
-def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
-    """Given variables, and where they come from; None to start at random."""
-    checkpoint = setup.config["init"]["checkpoint"]
+def _given(setup: Setup) -> tuple[Mapping[str, Any], str, str] | None:
+    """Given variables, where they come from, and a note on them; None to start at random."""
+    checkpoint = setup.config.of(Init).checkpoint
     if checkpoint is not None and (run := origins.run_of(checkpoint)):
         params, model_state, step = restore.read_params(checkpoint)
-        notes: list[str] = []
+        note = ""
         if setup.task.model.adopt is not None:
-            params, notes = setup.task.model.adopt(params, run)
-        for note in notes:
-            _say(f"init.checkpoint={checkpoint}: {note}")
-        return {"params": params, **model_state}, f"{checkpoint} (step {step})"
+            params, note = setup.task.model.adopt(params, run)
+        return {"params": params, **model_state}, f"{checkpoint} (step {step})", note
     if setup.task.model.pretrained is None:
         if checkpoint is not None:
             raise UserError(
@@ -213,8 +217,8 @@ def _given(setup: Setup) -> tuple[Mapping[str, Any], str] | None:
                 "and this task reads no other kind"
             )
         return None
-    params, source = setup.task.model.pretrained()
-    return {"params": params}, source
+    found = setup.task.model.pretrained()
+    return {"params": found.params}, found.source, found.note
 
 
 def _full_state_of(path: str, *, setup: Setup) -> TrainState:

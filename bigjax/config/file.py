@@ -1,9 +1,10 @@
 """Owns running a config file, `FILE[:VARIANT]`: the settings it gives, and where it gives them.
 
-Whether they are right belongs to `config.py`.
+Whether they are right belongs to `values.py`.
 """
 
 import ast
+import contextlib
 import importlib.util
 import os
 import traceback
@@ -88,26 +89,22 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class _clear_errors:  # noqa: N801 - reads as a statement
+@contextlib.contextmanager
+def _clear_errors(path: str) -> Iterator[None]:
     """An exception inside the user's config file, as one line with file:line."""
-
-    def __init__(self, path: str):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, Exception) or isinstance(error, UserError):
-            return
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
         # A syntax error has no frame in the file.
-        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(trace)]
+        places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
         if isinstance(error, SyntaxError):
             places.append((error.filename or "", error.lineno))
-        own = os.path.abspath(self._path)
+        own = os.path.abspath(path)
         here = [line for name, line in places if os.path.abspath(name) == own]
         message = (str(error).strip() or "no message").splitlines()[0]
-        where = f"{self._path}:{here[-1] if here else 1}"
+        where = f"{path}:{here[-1] if here else 1}"
         raise UserError(f"{where}: {type(error).__name__}: {message}") from error
 
 

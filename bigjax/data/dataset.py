@@ -1,11 +1,12 @@
 """Owns what a batch and a data set are: rows by number, whatever is in them; and the data sets that
 hold one example a row."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from bigjax.config import sections
 from bigjax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -96,7 +97,7 @@ def keep_rows(array: np.ndarray, exists: np.ndarray) -> np.ndarray:
 
 
 def rows_a_batch(
-    batch: Mapping[str, Any], *, num_examples: int, num_rows: int, row_length: int | None = None
+    batch: sections.Batch, *, num_examples: int, num_rows: int, row_length: int | None = None
 ) -> int:
     """Rows of a global batch, as the section `batch` asks for them: `rows`; or the rows that hold
     about `examples` examples of this data set; or at most `tokens` tokens. There are never more
@@ -108,7 +109,7 @@ def rows_a_batch(
     Raises:
       UserError: none of the three given, or several, or not positive.
     """
-    asked = {unit: batch.get(unit) for unit in ("examples", "rows", "tokens")}
+    asked = {"examples": batch.examples, "rows": batch.rows, "tokens": batch.tokens}
     given = {unit: value for unit, value in asked.items() if value is not None}
     if len(given) != 1 or min(given.values()) < 1:
         shown = " and ".join(f"batch.{unit}={value}" for unit, value in asked.items())

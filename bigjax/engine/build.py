@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from bigjax.config.choices import dotted
+from bigjax.config.sections import Batch, Evaluation, Optimization, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import Dataset
 from bigjax.engine import cost, optim, schedules, sharding, step
@@ -52,7 +54,7 @@ class Setup(NamedTuple):
         """What `train_step` takes for `steps`, on the mesh: a batch, or where several updates are
         dispatched at once, as many batches as these are at most, and how many there are."""
         place = {"mesh": self.mesh, "num_rows": self.num_rows}
-        most = self.config[""]["steps_per_dispatch"]
+        most = self.config.of(Run).steps_per_dispatch
         if most == 1:
             return sharding.put_batch(self.task.data.train, step=steps.start, **place)
         return sharding.put_batches(self.task.data.train, steps=steps, most=most, **place)
@@ -73,13 +75,14 @@ def build(config: Config) -> Setup:
       UserError: a config, data or devices that do not fit each other.
     """
     use_cache()
-    run = config[""]
-    mesh = sharding.make_mesh(run["mesh"])
-    task = TASKS[run["task"]].make(config)
+    run = config.of(Run)
+    mesh = sharding.make_mesh(run.mesh)
+    task = TASKS[run.task].make(config)
     best_score(config, task)  # that there is one
-    if config["eval"]["patience"] is not None and "dev" not in task.data.evals:
+    patience = config.of(Evaluation).patience
+    if patience is not None and "dev" not in task.data.evals:
         raise UserError(
-            f"config.eval.patience={config['eval']['patience']}: there is no dev split to be "
+            f"config.eval.patience={patience}: there is no dev split to be "
             "patient with; give one, or leave eval.patience out"
         )
     length = duration(config, "num", section="", task=task)
@@ -87,26 +90,28 @@ def build(config: Config) -> Setup:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
     total_steps = max(1, round(length))
     warmup = duration(config, "warmup", section="schedule", task=task, total_steps=total_steps)
-    name = config["schedule"]["name"]
     schedule = schedules.make_schedule(
-        name,
-        learning_rate=config["optim"]["learning_rate"],
+        lambda num_steps: config.of(schedules.SCHEDULE, num_steps=num_steps),
+        learning_rate=config.of(Optimization).learning_rate,
         total_steps=total_steps,
         warmup_steps=round(warmup or 0),
-        **config.pick("schedule", schedules.SCHEDULES[name]),
     )
     shapes, specs = sharding.shapes_and_specs(task.model.init)
     params = shapes["params"]
     optimizer = optim.make_optimizer(
-        params, schedule=schedule, depths=task.model.layer_depths(params), **config["optim"]
+        params,
+        settings=config.of(Optimization),
+        direction=config.of(optim.OPTIMIZER),
+        schedule=schedule,
+        depths=task.model.layer_depths(params),
     )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
-    if config["batch"]["accumulate"] == "auto":
+    if config.of(Batch).accumulate == "auto":
         made = _fitting(config, compile_step, batch_rows=task.data.train.batch_rows)
     else:
-        made = compile_step(config["batch"]["accumulate"])
+        made = compile_step(config.of(Batch).accumulate)
     return Setup(
         config=config,
         task=task,
@@ -125,7 +130,8 @@ def duration(
     """The duration `what` of a section ("warmup": warmup_steps, warmup_epochs, ...) in steps, not
     rounded; None where no unit of it is set."""
     units = ("steps", "epochs", "examples", "fraction")
-    given = {unit: config[section].get(f"{what}_{unit}") for unit in units}
+    settings = config.flat()
+    given = {unit: settings.get(dotted(section, f"{what}_{unit}")) for unit in units}
     return schedules.in_steps(
         f"{section}.{what}" if section else what,
         **given,
@@ -137,9 +143,9 @@ def duration(
 
 def init_function(config: Config, task: Task, optimizer: Optimizer) -> Callable[..., TrainState]:
     """Makes the state before the first update; see `step.init_state`."""
-    run = config[""]
+    run = config.of(Run)
     return functools.partial(
-        step.init_state, task.model, optimizer, seed=run["seed"], ema_decay=run["ema_decay"]
+        step.init_state, task.model, optimizer, seed=run.seed, ema_decay=run.ema_decay
     )
 
 
@@ -176,7 +182,7 @@ class _Update(NamedTuple):
 
 def _fitting(config: Config, compile_step: Callable[[int], _Update], *, batch_rows: int) -> _Update:
     """The update in as few parts as fit into a device; UserError where none do."""
-    limit = cost.device_memory(config["batch"]["device_memory_gib"])
+    limit = cost.device_memory(config.of(Batch).device_memory_gib)
     made = compile_step(1)
     while not cost.fits(made.compiled, limit=limit):
         if made.num_microbatches >= batch_rows:
@@ -202,13 +208,13 @@ def _compile(
     function = step.make_train_step(
         task,
         optimizer,
-        seed=config[""]["seed"],
+        seed=config.of(Run).seed,
         num_microbatches=num_microbatches,
-        ema_decay=config[""]["ema_decay"],
+        ema_decay=config.of(Run).ema_decay,
     )
     num_rows = sharding.padded_rows(task.data.train, mesh=mesh, num_microbatches=num_microbatches)
     batch = _batch_shapes(task.data.train, mesh=mesh, num_rows=num_rows)
-    most = config[""]["steps_per_dispatch"]
+    most = config.of(Run).steps_per_dispatch
     if most > 1:
         function, batch = step.several(function, most=most), _several_shapes(batch, mesh, most)
     shardings = jax.tree.map(lambda x: x.sharding, state)

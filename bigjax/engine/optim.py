@@ -4,17 +4,18 @@ Per-parameter choices are rules over parameter names (`trees.match_rules`): lear
 (0 freezes), weight-decay multiplier.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
+from bigjax.config.sections import DECAY_RULES, Optimization
 from bigjax.engine import param_dtypes
 from bigjax.engine.schedules import Schedule
 from bigjax.trees import match_rules
-
-RuleTuple = tuple[tuple[str, float], ...]
 
 
 class Optimizer(NamedTuple):
@@ -28,97 +29,117 @@ class Optimizer(NamedTuple):
     is_trained: Any = None
 
 
-# The direction of each optimizer, before weight decay and learning rate. Their keyword arguments
-# are keys of the config's `optim` section.
+class Direction(NamedTuple):
+    """What an optimizer makes of a gradient before weight decay is added, and after."""
+
+    tx: optax.GradientTransformation
+    after_decay: optax.GradientTransformation | None = None
 
 
-def adamw(*, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Any:
-    return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+# The optimizers; keyword arguments are keys of the config's `optim` section.
+B1 = Annotated[float, Between(0, 1), "decay of the mean of gradients"]
+B2 = Annotated[float, Between(0, 1), "decay of the mean of squared gradients"]
+Eps = Annotated[float, AtLeast(0), "added to the root of the mean of squares, which divides"]
 
 
-def nadamw(*, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Any:
-    return optax.scale_by_adam(b1=b1, b2=b2, eps=eps, nesterov=True)
+def adamw(*, b1: B1 = 0.9, b2: B2 = 0.999, eps: Eps = 1e-8) -> Direction:
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    return Direction(optax.scale_by_adam(b1=b1, b2=b2, eps=eps))
 
 
-def lamb(*, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6) -> Any:
-    return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+def nadamw(*, b1: B1 = 0.9, b2: B2 = 0.999, eps: Eps = 1e-8) -> Direction:
+    """AdamW with Nesterov's momentum (Dozat 2016)."""
+    return Direction(optax.scale_by_adam(b1=b1, b2=b2, eps=eps, nesterov=True))
 
 
-def lion(*, b1: float = 0.9, b2: float = 0.99) -> Any:
-    return optax.scale_by_lion(b1=b1, b2=b2)
+def lamb(*, b1: B1 = 0.9, b2: B2 = 0.999, eps: Eps = 1e-6) -> Direction:
+    """AdamW, the update of each array scaled by its norm, for large batches (You et al. 2020)."""
+    return Direction(optax.scale_by_adam(b1=b1, b2=b2, eps=eps), optax.scale_by_trust_ratio())
 
 
-def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> Any:
+def lion(*, b1: B1 = 0.9, b2: B2 = 0.99) -> Direction:
+    """The sign of a mean of gradients (Chen et al. 2023): half the memory of Adam; wants a
+    learning rate several times smaller."""
+    return Direction(optax.scale_by_lion(b1=b1, b2=b2))
+
+
+def sgd(
+    *,
+    momentum: Annotated[float, Between(0, 1), "decay of the sum of gradients; 0: none"] = 0.0,
+    nesterov: Annotated[bool, "looks one step of momentum ahead"] = False,
+) -> Direction:
+    """The gradient, or with momentum a decaying sum of gradients."""
     if momentum == 0.0:
-        return optax.identity()
-    return optax.trace(decay=momentum, nesterov=nesterov)
+        return Direction(optax.identity())
+    return Direction(optax.trace(decay=momentum, nesterov=nesterov))
 
 
-def adafactor(*, decay_rate: float = 0.8, min_dim_size_to_factor: int = 128) -> Any:
-    return optax.chain(
-        optax.scale_by_factored_rms(
-            decay_rate=decay_rate, min_dim_size_to_factor=min_dim_size_to_factor
-        ),
-        optax.clip_by_block_rms(1.0),
+def adafactor(
+    *,
+    decay_rate: Annotated[
+        float, Between(0, 1), "how fast the decay of the mean of squares nears 1"
+    ] = 0.8,
+    min_dim_size_to_factor: Annotated[
+        int, AtLeast(1), "arrays with two dimensions of this size or more are factored"
+    ] = 128,
+) -> Direction:
+    """Adam without momentum, the mean of squares kept as a row and a column (Shazeer & Stern 2018):
+    almost no memory."""
+    return Direction(
+        optax.chain(
+            optax.scale_by_factored_rms(
+                decay_rate=decay_rate, min_dim_size_to_factor=min_dim_size_to_factor
+            ),
+            optax.clip_by_block_rms(1.0),
+        )
     )
 
 
-def rmsprop(*, decay: float = 0.9, eps: float = 1e-8) -> Any:
-    return optax.scale_by_rms(decay=decay, eps=eps)
+def rmsprop(*, decay: B2 = 0.9, eps: Eps = 1e-8) -> Direction:
+    """The gradient over the root of the mean of its squares (Tieleman & Hinton 2012)."""
+    return Direction(optax.scale_by_rms(decay=decay, eps=eps))
 
 
 OPTIMIZERS = {fn.__name__: fn for fn in (adamw, nadamw, lamb, lion, sgd, adafactor, rmsprop)} | {
     "adam": adamw
 }
-
-# Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
-# config's `schedule` section.
-
-
-DECAY_RULES = ((r".*(bias|scale)", 0.0), (r".*", 1.0))
+OPTIMIZER = Choice("name", OPTIMIZERS, "how a gradient becomes a direction", default="adamw")
 
 
 def make_optimizer(
-    params: Any,
-    *,
-    schedule: Schedule,
-    depths: Any,
-    name: str = "adamw",
-    learning_rate: float,  # noqa: ARG001 - the schedule's peak; a key of the same section
-    weight_decay: float = 0.0,
-    weight_decay_rules: RuleTuple = DECAY_RULES,
-    learning_rate_rules: RuleTuple = ((r".*", 1.0),),
-    layer_decay: float = 1.0,
-    clip_norm: float | None = 1.0,
-    param_dtype_rules: tuple[tuple[str, str], ...] = ((r".*", "float32"),),
-    **options: Any,
+    params: Any, *, settings: Optimization, direction: Direction, schedule: Schedule, depths: Any
 ) -> Optimizer:
     """The optimizer for `params` (arrays or shapes).
 
-    Gradients are clipped to a global norm of `clip_norm`, turned into a direction by the named
-    optimizer, decoupled weight decay is added (Loshchilov & Hutter 2019), and each parameter's part
-    is scaled by its rule's multiplier and by layer_decay ** (layers between it and the head).
-    A multiplier of 0 freezes: no optimizer state is kept, and the norm does not count it. What is
-    stored in bfloat16 is updated in float32 and rounded at random; moments stay float32.
+    Gradients are clipped to a global norm, turned into a direction, decoupled weight decay is added
+    (Loshchilov & Hutter 2019), and each parameter's part is scaled by its rule's multiplier and by
+    layer_decay ** (layers between it and the head). A multiplier of 0 freezes: no optimizer state
+    is kept, and the norm does not count it. What is stored in bfloat16 is updated in float32 and
+    rounded at random; moments stay float32.
 
     Args:
+      direction: what one of OPTIMIZERS returns.
       depths: tree like `params` with each leaf's depth (int or array), the head deepest.
     Raises:
       UserError: rules that do not fit the parameters.
     """
-    multipliers = match_rules(params, rules=learning_rate_rules, what="learning rate")
-    given = weight_decay_rules != DECAY_RULES
-    decay = match_rules(params, rules=weight_decay_rules, what="weight decay", strict=given)
+    multipliers = match_rules(params, rules=settings.learning_rate_rules, what="learning rate")
+    decay = match_rules(
+        params,
+        rules=settings.weight_decay_rules,
+        what="weight decay",
+        strict=settings.weight_decay_rules != DECAY_RULES,
+    )
     top = max(int(jnp.max(depth)) for depth in jax.tree.leaves(depths))
-    scales = jax.tree.map(lambda m, d: m * layer_decay ** (top - d), multipliers, depths)
+    scales = jax.tree.map(lambda m, d: m * settings.layer_decay ** (top - d), multipliers, depths)
 
-    parts = [_clip_by_global_norm(clip_norm)] if clip_norm else []
-    parts.append(OPTIMIZERS[name](**options))
-    if weight_decay:
-        parts.append(_add_decayed_weights(jax.tree.map(lambda d: d * weight_decay, decay)))
-    if name == "lamb":
-        parts.append(optax.scale_by_trust_ratio())
-    if any(m != 1.0 for m in jax.tree.leaves(multipliers)) or layer_decay != 1.0:
+    parts = [_clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    parts.append(direction.tx)
+    if settings.weight_decay:
+        parts.append(_add_decayed_weights(jax.tree.map(lambda d: d * settings.weight_decay, decay)))
+    if direction.after_decay:
+        parts.append(direction.after_decay)
+    if any(m != 1.0 for m in jax.tree.leaves(multipliers)) or settings.layer_decay != 1.0:
         parts.append(_scale_each(scales))
     tx = optax.chain(*parts)
     is_trained = None
@@ -126,7 +147,7 @@ def make_optimizer(
         is_trained = jax.tree.map(lambda m: m != 0.0, multipliers)
         kinds = jax.tree.map(lambda trained: "trained" if trained else "frozen", is_trained)
         tx = optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, kinds)
-    dtypes = param_dtypes.dtypes(params, rules=param_dtype_rules)
+    dtypes = param_dtypes.dtypes(params, rules=settings.param_dtype_rules)
     return Optimizer(tx, schedule, dtypes, is_trained)
 
 

@@ -1,12 +1,14 @@
 """Owns learning-rate schedules, and durations in steps from whatever unit they are given in."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
 from bigjax.errors import UserError
 
 Schedule = Callable[[Any], jax.Array]
@@ -14,27 +16,41 @@ Schedule = Callable[[Any], jax.Array]
 
 # Each schedule runs from 1 to `floor` in the steps after warm-up; keyword arguments are keys of the
 # config's `schedule` section.
+Floor = Annotated[float, Between(0, 1), "where it ends, as a share of optim.learning_rate"]
 
 
 def constant(num_steps: int) -> Schedule:  # noqa: ARG001
+    """The learning rate stays as it is."""
     return optax.constant_schedule(1.0)
 
 
-def linear(num_steps: int, *, floor: float = 0.0) -> Schedule:
+def linear(num_steps: int, *, floor: Floor = 0.0) -> Schedule:
+    """Down in a straight line."""
     return lambda step: floor + (1 - floor) * (1 - jnp.clip(step / num_steps, 0, 1))
 
 
-def cosine(num_steps: int, *, floor: float = 0.0) -> Schedule:
+def cosine(num_steps: int, *, floor: Floor = 0.0) -> Schedule:
+    """Down along half a cosine (Loshchilov & Hutter 2017)."""
     return lambda step: (
         floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / num_steps, 0, 1)))
     )
 
 
-def rsqrt(num_steps: int, *, timescale_steps: int = 10_000) -> Schedule:  # noqa: ARG001
+def rsqrt(
+    num_steps: int,  # noqa: ARG001
+    *,
+    timescale_steps: Annotated[
+        int, AtLeast(1), "updates after the warm-up until 0.71 of the highest is left"
+    ] = 10_000,
+) -> Schedule:
+    """Down with one over the root of the step, at any length of the run."""
     return lambda step: jax.lax.rsqrt(1 + step / timescale_steps)
 
 
 SCHEDULES = {fn.__name__: fn for fn in (constant, linear, cosine, rsqrt)}
+SCHEDULE = Choice(
+    "name", SCHEDULES, "the course of the learning rate after the warm-up", default="linear"
+)
 
 
 def in_steps(
@@ -81,9 +97,9 @@ def in_steps(
 
 
 def make_schedule(
-    name: str, *, learning_rate: float, total_steps: int, warmup_steps: int, **options: Any
+    shape: Callable[[int], Schedule], *, learning_rate: float, total_steps: int, warmup_steps: int
 ) -> Schedule:
-    """Linear warm-up from 0 over `warmup_steps`, then the named schedule down to `total_steps`.
+    """Linear warm-up from 0 over `warmup_steps`, then `shape` of the number of steps that are left.
 
     Update number n (from 0) gets the value at n + 1 while warming up and at n after, so the first
     update is never lost to a zero rate.
@@ -93,6 +109,6 @@ def make_schedule(
             f"schedule: warm-up of {warmup_steps} steps is longer than the {total_steps} of the run"
         )
     warm_up = lambda step: (step + 1) / max(1, warmup_steps)  # noqa: E731
-    shape = SCHEDULES[name](max(1, total_steps - warmup_steps), **options)
-    relative = optax.join_schedules([warm_up, shape], [warmup_steps])
+    after = shape(max(1, total_steps - warmup_steps))
+    relative = optax.join_schedules([warm_up, after], [warmup_steps])
     return lambda step: learning_rate * relative(step)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
+from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.engine import param_dtypes, sharding
 from bigjax.engine.compilation import use_cache
@@ -37,8 +38,8 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
       UserError: files, data or devices that do not fit each other.
     """
     use_cache()
-    mesh = sharding.make_mesh(config[""]["mesh"])
-    task = TASKS[config[""]["task"]].load(config, folder, splits=splits)
+    mesh = sharding.make_mesh(config.of(Run).mesh)
+    task = TASKS[config.of(Run).task].load(config, folder, splits=splits)
     shapes, specs = sharding.shapes_and_specs(task.model.init)
     everywhere = sharding.replicated(mesh)
     shardings = {
@@ -83,7 +84,7 @@ def best_score(config: Config, task: Task) -> Score:
       UserError: `eval.metric` is not one of the task's.
     """
     declared = {score.name: score for score in task.scoring.declared}
-    name = config["eval"]["metric"] or task.scoring.headline[0]
+    name = config.of(Evaluation).metric or task.scoring.headline[0]
     if name not in declared:
         raise UserError(
             f"config.eval.metric={name!r} is not a score of this task and data; "

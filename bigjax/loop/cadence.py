@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from bigjax.config.sections import Checkpointing, Logging
 from bigjax.engine.build import Setup, duration
 from bigjax.processes import distributed
 
@@ -22,12 +23,13 @@ class Cadence(NamedTuple):
 
 def cadence_of(setup: Setup) -> Cadence:
     config = setup.config
-    minutes = config["checkpoint"]["every_minutes"]
+    saving = config.of(Checkpointing)
+    minutes = saving.every_minutes
     return Cadence(
         evaluate=duration(config, "every", section="eval", task=setup.task),
-        save=config["checkpoint"]["every_steps"],
+        save=saving.every_steps,
         save_seconds=math.inf if minutes is None else minutes * 60,
-        log=config["log"]["every_steps"],
+        log=config.of(Logging).every_steps,
     )
 
 

@@ -11,6 +11,7 @@ import jax
 
 from bigjax.checkpoints.save import Checkpoints, Facts
 from bigjax.checkpoints.starting_points import Start, scored_checkpoint
+from bigjax.config.sections import Checkpointing, Evaluation, Logging, Run
 from bigjax.config.values import Config
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.build import Setup
@@ -62,9 +63,9 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     setup, scorer, workdir, checkpoints, stop, writer, ledger, progress = session
     config, best = setup.config, best_score(setup.config, setup.task)
     has_dev = "dev" in setup.task.data.evals
-    (state, facts, restored), total = start, setup.total_steps
+    (state, facts, restored, _), total = start, setup.total_steps
     every, first = cadence_of(setup), int(state.step)
-    at_once = spans(every, first=first, total=total, most=config[""]["steps_per_dispatch"])
+    at_once = spans(every, first=first, total=total, most=config.of(Run).steps_per_dispatch)
     batches = Prefetch(lambda steps: (steps, setup.put(steps)), at_once)
     batches_of = iter(batches)
     meter = Meter(setup, batches, workdir=workdir, step=first)
@@ -130,7 +131,7 @@ def alone_in(workdir: str) -> Iterator[None]:
 
 def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledger | None]:
     path = lambda name: os.path.join(workdir, name)  # noqa: E731
-    clu = [clu_writer(path("clu"))] if setup.config["log"]["clu"] else []
+    clu = [clu_writer(path("clu"))] if setup.config.of(Logging).clu else []
     writer = Writers(
         [
             *clu,
@@ -139,7 +140,7 @@ def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledge
             Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),
         ]
     )
-    if not setup.config["log"]["batches"]:
+    if not setup.config.of(Logging).batches:
         return writer, None
     return writer, Ledger(path("batches.jsonl"), setup.task.data.train, resume_at=step)
 
@@ -168,7 +169,7 @@ def finish(session: Session, state: TrainState, facts: Facts) -> dict[str, float
     config, scorer, workdir = session.setup.config, session.scorer, session.workdir
     step, best = int(state.step), facts["best_step"]
     variables, scored_step = state.averaged(), step
-    if config["eval"]["final"] == "best" and best is not None and best != step:
+    if config.of(Evaluation).final == "best" and best is not None and best != step:
         variables, scored_step = scored_checkpoint(workdir, step=best, like=scorer.variables), best
     return score_splits(
         scorer,
@@ -189,8 +190,8 @@ def labels(task: Task) -> dict[str, str]:
 def checkpoints_of(config: Config, workdir: str) -> Checkpoints:
     return Checkpoints(
         workdir,
-        keep_latest=config["checkpoint"]["keep_latest"],
-        keep_best=config["checkpoint"]["keep_best"],
+        keep_latest=config.of(Checkpointing).keep_latest,
+        keep_best=config.of(Checkpointing).keep_best,
     )
 
 
@@ -203,5 +204,5 @@ def _with_score(facts: Facts, score: float, *, step: int) -> Facts:
 
 
 def _out_of_patience(config: Config, facts: Facts) -> bool:
-    patience = config["eval"]["patience"]
+    patience = config.of(Evaluation).patience
     return patience is not None and facts["without_better"] >= patience

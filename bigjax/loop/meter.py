@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from bigjax.config.sections import Run
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.build import Setup
 from bigjax.engine.collectives import in_order
@@ -44,7 +45,7 @@ class Meter:
         self._pending = []
 
     def _by_step(self, scalars: dict[str, Any], num_steps: int) -> list[dict[str, Any]]:
-        if self._setup.config[""]["steps_per_dispatch"] == 1:
+        if self._setup.config.of(Run).steps_per_dispatch == 1:
             return [scalars]
         return [{name: x[i] for name, x in scalars.items()} for i in range(num_steps)]
 

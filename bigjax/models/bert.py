@@ -11,13 +11,14 @@ Suffixes: B batch rows, L row length, D model, H heads, K head dim, F feed-forwa
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax.config.fields import Between
 from bigjax.models import ops
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -44,17 +45,32 @@ class Sizes:
     num_token_types: int = 2  # 0: the model has no token type embedding (DistilBERT).
     activation: str = "gelu"
     norm_eps: float = 1e-12
+    # None: as hidden_size. Where it is another, a projection follows the embeddings (ELECTRA).
+    embedding_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
     """What a run chooses freely: the same parameters give the same function."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["none", "dots", "full"] = "none"
-    scan_layers: bool = False
+    dropout: Annotated[
+        float, Between(0, 0.99), "share of features set to 0 at random in training"
+    ] = 0.1
+    attention_dropout: Annotated[
+        float, Between(0, 0.99), "share of attention weights set to 0 at random in training"
+    ] = 0.1
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        "type of what layers compute; bfloat16 is faster where hardware has it, and less exact",
+    ] = "float32"
+    remat: Annotated[
+        Literal["none", "dots", "full"],
+        "what a layer computes again in the backward pass to save memory: nothing, all but its "
+        "matrix products, or everything",
+    ] = "none"
+    scan_layers: Annotated[
+        bool, "keeps the layers' parameters in one array each: compiles faster where they are many"
+    ] = False
 
 
 class Encoder(nn.Module):
@@ -81,13 +97,16 @@ class Encoder(nn.Module):
           dropout: the random bits of this call; `ops.NO_DROPOUT` to evaluate.
         """
         sizes, compute = self.sizes, self.compute
-        embed = functools.partial(ops.Embed, features=sizes.hidden_size, init_std=0.02)
+        width = sizes.embedding_size or sizes.hidden_size
+        embed = functools.partial(ops.Embed, features=width, init_std=0.02)
         x_BLD = embed(sizes.vocab_size, name="word")(tokens_BL)
         x_BLD += embed(sizes.max_positions, name="position")(positions_BL + sizes.position_offset)
         if sizes.num_token_types:
             x_BLD += embed(sizes.num_token_types, name="token_type")(jnp.zeros_like(tokens_BL))
         x_BLD = _norm(sizes, name="norm")(x_BLD)
         x_BLD = dropout.at(0)(x_BLD, rate=compute.dropout)
+        if width != sizes.hidden_size:
+            x_BLD = ops.Dense(sizes.hidden_size, dtype=compute.dtype, name="project")(x_BLD)
 
         same_BLL = (segments_BL[:, :, None] == segments_BL[:, None, :]) & (
             segments_BL[:, None, :] > 0

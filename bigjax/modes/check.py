@@ -1,10 +1,12 @@
 """Owns `--mode=check`: everything that can be known of a run before training it."""
 
 import math
+import re
 from typing import Any
 
 import jax
 
+from bigjax.config.sections import Batch
 from bigjax.config.values import Config
 from bigjax.engine import collectives, cost
 from bigjax.engine.build import Setup, build, duration, num_params
@@ -21,11 +23,20 @@ def check(config: Config) -> None:
     setup = build(config)
     if not distributed.is_first():
         return
-    _table("settings", [(k, f"{v!r}  ({config.origins[k]})") for k, v in config.flat().items()])
+    _table("settings", _setting_rows(config))
     _table("data", setup.task.data.report())
     _table("run", _run_rows(setup))
     _table("memory of a device", _memory_rows(setup))
     _table("between devices, an update", _collective_rows(setup))
+
+
+def _setting_rows(config: Config) -> list[tuple[str, str]]:
+    """Value, where it comes from, and the first words of the help."""
+    helps = {key: re.split(r"[;:]| \(", field.help)[0] for key, field in config.fields().items()}
+    return [
+        (key, f"{f'{value!r} ({config.origins[key]})':<24}  {helps[key]}")
+        for key, value in config.flat().items()
+    ]
 
 
 def _run_rows(setup: Setup) -> list[tuple[str, str]]:
@@ -82,7 +93,7 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
         ("activations and gradients", _mib(analysis.temp_size_in_bytes)),
         ("peak of an update", _mib(peak)),
     ]
-    limit = cost.device_memory(setup.config["batch"]["device_memory_gib"])
+    limit = cost.device_memory(setup.config.of(Batch).device_memory_gib)
     if limit is not None:
         fits = cost.fits(setup.compiled, limit=limit)
         rows.append(("of", f"{_mib(limit)}: {'fits' if fits else _what_fits(setup.config)}"))
@@ -90,7 +101,7 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
 
 
 def _what_fits(config: Config) -> str:
-    auto = config["batch"] | {"accumulate": "auto"}
+    auto = config.values["batch"] | {"accumulate": "auto"}
     try:
         found = build(config._replace(values=config.values | {"batch": auto}))
     except UserError as error:

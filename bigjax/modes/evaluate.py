@@ -2,6 +2,7 @@
 that are scored alone."""
 
 from bigjax.checkpoints.starting_points import trained
+from bigjax.config.sections import Evaluation
 from bigjax.config.values import Config
 from bigjax.engine.scorer import build_scorer
 from bigjax.loop.final import score_splits
@@ -34,7 +35,7 @@ def score_run(
         scorer = build_scorer(config, folder=workdir, splits=SPLITS)
         folder.compare_data(scorer.task)
         folder.say_where_data_differs(workdir, task=scorer.task)
-        variables, step = trained(scorer, workdir=workdir, which=config["eval"]["final"])
+        variables, step = trained(scorer, workdir=workdir, which=config.of(Evaluation).final)
         terminal = Terminal(start=step, total_steps=step, labels=labels(scorer.task))
         writer = Writers([terminal] if distributed.is_first() else [])
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bigjax.config import values as configs
+from bigjax.config.sections import Watching
 from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
@@ -42,10 +43,11 @@ def run(
     distributed.join(processes)
     with Watchdog() as watchdog:
         found = _load(mode, config=config, workdir=workdir, overrides=given)
+        times = found.of(Watching)
         watchdog.set_times(
-            stack_seconds=found["watchdog"]["stack_seconds"],
-            peer_seconds=found["watchdog"]["peer_seconds"],
-            hang_seconds=found["watchdog"]["hang_seconds"],
+            stack_seconds=times.stack_seconds,
+            peer_seconds=times.peer_seconds,
+            hang_seconds=times.hang_seconds,
         )
         folder.compare_processes(found)
         if mode == "train":
@@ -73,5 +75,5 @@ def _load(
         raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
     else:
         found = configs.load(config, overrides=overrides, schema=settings.schema)
-    settings.check_limits(found)
+    settings.check_together(found)
     return found

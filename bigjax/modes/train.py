@@ -46,7 +46,13 @@ def train(
         start = begin(setup, checkpoints)
         writer, ledger = Writers([]), None
         if distributed.is_first():
-            folder.write_start(workdir, config=config, task=setup.task, fixed=_fixed(setup))
+            folder.write_start(
+                workdir,
+                config=config,
+                task=setup.task,
+                source=start.source,
+                fixed=_fixed(setup),
+            )
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
         session = Session(
             setup, setup.scorer(), workdir, checkpoints, stop, writer, ledger, progress

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bigjax.checkpoints import manifest, restore
+from bigjax.config.sections import Run, Verification
 from bigjax.config.values import Config
 from bigjax.errors import UserError
 
@@ -50,7 +51,8 @@ def verify_resume(config: Config, *, command: Sequence[str], workdir: str) -> No
       NotTheSame: says what differs first.
       UserError: the config does not train at all.
     """
-    num_steps, num_kills = config["verify"]["num_steps"], config["verify"]["num_kills"]
+    run, wanted = config.of(Run), config.of(Verification)
+    num_steps, num_kills = wanted.num_steps, wanted.num_kills
     straight, killed = (os.path.join(workdir, name) for name in ("straight", "killed"))
     overrides = [
         f"--config.num_steps={num_steps}",
@@ -58,14 +60,14 @@ def verify_resume(config: Config, *, command: Sequence[str], workdir: str) -> No
         "--config.num_examples=None",
         f"--config.checkpoint.every_steps={max(1, num_steps // 20)}",
         "--config.log.batches=True",
-        f"--config.log.every_steps={config['']['steps_per_dispatch']}",
+        f"--config.log.every_steps={run.steps_per_dispatch}",
     ]
     for folder in (straight, killed):
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
     _say(f"straight through: {num_steps} steps in {straight}")
     _finish(_spawn([*command, *overrides], workdir=straight), workdir=straight)
-    draw = random.Random(config[""]["seed"])
+    draw = random.Random(run.seed)
     kills: list[Kill] = []
     while len(kills) < num_kills:
         process = _spawn([*command, *overrides], workdir=killed)

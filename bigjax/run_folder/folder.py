@@ -77,15 +77,27 @@ def disk_errors_told(workdir: str) -> Iterator[None]:
 
 
 def write_start(
-    workdir: str, *, config: Config, task: Task, fixed: Mapping[str, Any] = MappingProxyType({})
+    workdir: str,
+    *,
+    config: Config,
+    task: Task,
+    source: str | None,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Everything that is known before the first step.
 
     Args:
+      source: where the parameters come from; None where a run is resumed, which keeps what it was.
       fixed: what of the machine's choices shapes the numbers of this run, for `refuse_changes`.
     """
     _write_json(workdir, "config.json", config.record())
-    facts = environment() | {"data_fingerprint": _fingerprints(task), "fixed": dict(fixed)}
+    if source is None:
+        source = _read_json(workdir, "environment.json").get("init_checkpoint")
+    facts = environment() | {
+        "init_checkpoint": source,
+        "data_fingerprint": _fingerprints(task),
+        "fixed": dict(fixed),
+    }
     _write_json(workdir, "environment.json", facts)
     _write_json(workdir, "data_report.json", [list(row) for row in task.data.report()])
     for name, content in task.use.files.items():

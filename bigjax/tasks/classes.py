@@ -3,12 +3,13 @@ the report that show scores by class, confusions and calibration."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigjax.config.fields import AtLeast
 from bigjax.errors import UserError, first_of
 from bigjax.scores import class_scores
 from bigjax.scores.losses import cross_entropy
@@ -17,7 +18,12 @@ from bigjax.scores.metrics import Confusion, Mean
 MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
 NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
 
-ClassWeights = tuple[float, ...] | Literal["balanced"] | None
+ClassWeights = Annotated[
+    tuple[float, ...] | Literal["balanced"] | None,
+    AtLeast(0),
+    "how much an example of each class counts, in the order of the run's file of classes: a number "
+    "for each, or 'balanced': inversely to how frequent classes are in training; None: all alike",
+]
 
 
 def class_weights(
@@ -72,7 +78,7 @@ def training_loss(
 
 def adopt_head(
     params: Mapping[str, Any], *, theirs: Sequence[str], ours: Sequence[str], things: str
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], str]:
     """`params` whose "head" has a column for each of `ours`, in their order; without it, and a note
     that says so, where it was trained for other classes.
 
@@ -80,17 +86,17 @@ def adopt_head(
       params: its "head" holds kernel (D, C) and bias (C,), columns in the order of `theirs`.
       things: what the classes are, for the note ("tags").
     """
-    head = params["head"]
-    if list(theirs) == list(ours):
-        return dict(params), []
-    if sorted(theirs) == sorted(ours):
-        order = np.array([list(theirs).index(name) for name in ours])
-        moved = {name: np.asarray(leaf)[..., order] for name, leaf in head.items()}
-        return {**params, "head": moved}, []
-    differ = [name for name in [*ours, *theirs] if (name in ours) != (name in theirs)]
-    rest = {name: tree for name, tree in params.items() if name != "head"}
-    note = f"its head is of other {things} ({first_of(differ)} differ) and starts at random"
-    return rest, [note]
+    only_theirs = [name for name in theirs if name not in ours]
+    only_ours = [name for name in ours if name not in theirs]
+    if only_theirs or only_ours or len(theirs) != len(ours):
+        lists = [("only it has", only_theirs), ("only the data has", only_ours)]
+        named = "; ".join(f"{what} {first_of(names)}" for what, names in lists if names)
+        rest = {name: tree for name, tree in params.items() if name != "head"}
+        differ = named or "one of them twice"
+        return rest, f"its head is not taken, it has other {things} ({differ})"
+    order = np.array([list(theirs).index(name) for name in ours])
+    head = {name: np.asarray(leaf)[..., order] for name, leaf in params["head"].items()}
+    return {**params, "head": head}, ""
 
 
 def class_table(

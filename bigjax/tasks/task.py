@@ -10,13 +10,23 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from bigjax.config.values import Config, Schema
+from bigjax.config.choices import Sections
+from bigjax.config.values import Config
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.scores.metrics import Mean
 
 Variables = Mapping[str, Any]  # {"params": ..., and the model's other collections}
 Outputs = dict[str, Any]  # arrays (B, ...) of a batch, or (R, ...) of all rows in order
 Sums = dict[str, Mean]
+
+
+class Pretrained(NamedTuple):
+    """params: numpy; what is absent from them keeps its random start. source: where they come from.
+    note: what else is to be said of them, "" for nothing."""
+
+    params: Mapping[str, Any]
+    source: str
+    note: str = ""
 
 
 class Model(NamedTuple):
@@ -32,8 +42,7 @@ class Model(NamedTuple):
     train_sums: (outputs, batch) -> sums; the mean `sums["loss"]` is what training minimises.
     eval_sums: (outputs, batch) -> sums over a batch of evaluation.
     layer_depths: params -> tree of depths (int or array), for layer-wise learning rates.
-    pretrained: () -> (partial params, numpy; where they come from), or None to start at random.
-      What is absent from them keeps its random start.
+    pretrained: () -> where parameters come from, or None to start at random.
     adopt: (params, numpy; the folder of the run of this task that they are of) -> (params as this
       model has them, notes on what could not be kept as it was), or None where they always fit.
     frozen: () -> variables that the model reads and nothing trains, such as a teacher's, or None.
@@ -48,8 +57,8 @@ class Model(NamedTuple):
     train_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
     eval_sums: Callable[[Outputs, Mapping[str, jax.Array]], Sums]
     layer_depths: Callable[[Any], Any]
-    pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None = None
-    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]] | None = None
+    pretrained: Callable[[], Pretrained] | None = None
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], str]] | None = None
     frozen: Callable[[], Variables] | None = None
     chunk_rows: int | None = None
 
@@ -142,9 +151,8 @@ class Task(NamedTuple):
 class Entry(Protocol):
     """What the table of tasks holds for a name: a module, or anything with these functions."""
 
-    def sections(self, values: Mapping[str, Mapping[str, Any]]) -> Schema:
-        """Which functions or dataclasses take the task's sections of the config, for the choices
-        made in `values`; UserError for a choice that does not exist."""
+    SECTIONS: Sections
+    """What takes the sections of the config that only this task has."""
 
     def make(self, config: Config) -> Task:
         """The task as it is trained: reads the data; UserError where it cannot be read."""
@@ -155,6 +163,6 @@ class Entry(Protocol):
 
 
 __all__ = [
-    "Batch", "Data", "Dataset", "Encoded", "Entry", "Model", "Outputs", "Score", "Scores",
-    "Scoring", "Sums", "Task", "Use", "Variables",
+    "Batch", "Data", "Dataset", "Encoded", "Entry", "Model", "Outputs", "Pretrained", "Score",
+    "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
 ]  # fmt: skip

@@ -62,13 +62,15 @@ def runs(tmp_path_factory, fresh) -> dict[str, Path]:
     """Three runs, not to be written to: one to go on with and two to start from."""
     folder = tmp_path_factory.mktemp("runs")
     steps = {"own": (3,), "other": (4, 5), "given": (7,)}
-    return {name: save(folder / name, fresh, steps=at) for name, at in steps.items()}
+    made = {name: save(folder / name, fresh, steps=at) for name, at in steps.items()}
+    (made["given"] / "classes.txt").write_text("\n".join("0123456789") + "\n")
+    return made
 
 
 def begin(built: build.Setup, workdir: Path, **init: Path) -> starting_points.Start:
     """With the settings `init.*` that are given."""
     values = built.config.values | {
-        "init": built.config["init"] | {k: str(v) for k, v in init.items()}
+        "init": built.config.values["init"] | {k: str(v) for k, v in init.items()}
     }
     checkpoints = open_in(workdir)
     try:
@@ -91,7 +93,7 @@ def test_the_runs_own_checkpoint_comes_before_all_else(built, runs, tmp_path, ca
     workdir = Path(shutil.copytree(runs["own"], tmp_path / "own"))
     found = begin(built, workdir, resume_from=runs["other"], checkpoint=runs["given"])
     assert found.restored and int(found.state.step) == 3
-    assert found.facts == {"best_step": 3}
+    assert found.facts == {"best_step": 3} and found.source is None
     assert_filled(found.state, 3)
     assert capsys.readouterr().out.startswith(f"resuming at step 3 of {NUM_STEPS}; ")
 
@@ -100,6 +102,7 @@ def test_another_runs_state_comes_before_given_parameters(built, runs, tmp_path,
     found = begin(built, tmp_path, resume_from=runs["other"], checkpoint=runs["given"])
     assert not found.restored and int(found.state.step) == 5
     assert found.facts == starting_points.NO_FACTS  # what was best there is not best here
+    assert found.source == f"the state of {runs['other']}"
     assert_filled(found.state, 5)
     said = capsys.readouterr().out
     assert said.startswith(f"starting from the state of {runs['other']}, at step 5; ")
@@ -108,6 +111,7 @@ def test_another_runs_state_comes_before_given_parameters(built, runs, tmp_path,
 def test_given_parameters_come_before_random_ones(built, fresh, runs, tmp_path, capsys):
     found = begin(built, tmp_path, checkpoint=runs["given"])
     assert not found.restored and int(found.state.step) == 0
+    assert found.source == f"{runs['given']} (step 7)"
     assert_filled(found.state, 7)
     for x, y in zip(*(jax.tree.leaves(s.opt_state) for s in (found.state, fresh)), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -119,7 +123,7 @@ def test_given_parameters_come_before_random_ones(built, fresh, runs, tmp_path, 
 
 def test_without_any_parameters_are_random_and_those_of_the_seed(built, fresh, tmp_path, capsys):
     found = begin(built, tmp_path)
-    assert not found.restored and int(found.state.step) == 0
+    assert not found.restored and int(found.state.step) == 0 and found.source == "random"
     for x, y in zip(jax.tree.leaves(found.state), jax.tree.leaves(fresh), strict=True):
         np.testing.assert_array_equal(x, y)
     assert capsys.readouterr().out.startswith("starting from random parameters; ")
@@ -203,13 +207,20 @@ def arrays(**leaves: tuple[int, ...]) -> dict:
 
 def test_what_matched_is_taken_and_what_is_missing_or_dropped_is_said():
     variables = arrays(body=(2, 3), head=(3, 5), extra=(4,))
-    wanted = shapes(body=(2, 3), head=(3, 7), new=(1,))
+    wanted = shapes(body=(2, 3), head=(3, 7))
     found, report = starting_points.match(variables, wanted=wanted, source="there")
-    assert found == {"params": {"body": variables["params"]["body"], "head": None, "new": None}}
+    assert found == {"params": {"body": variables["params"]["body"], "head": None}}
     assert report == (
-        "init.checkpoint=there: 1 of 3 arrays matched; 2 missing, which start at random "
-        "(params/head, params/new); 2 dropped (params/extra (4,), params/head (3, 5))"
+        "init.checkpoint=there: 1 of 2 arrays matched; 1 missing, which start at random "
+        "(params/head); 2 dropped (params/extra (4,), params/head (3, 5))"
     )
+
+
+def test_what_else_is_to_be_said_ends_the_line():
+    _, report = starting_points.match(
+        arrays(body=(2,)), wanted=shapes(body=(2,)), source="there", note="its head is not taken"
+    )
+    assert report == "init.checkpoint=there: 1 of 1 arrays matched; its head is not taken"
 
 
 def test_a_long_list_is_cut_to_its_first_three():
@@ -221,10 +232,14 @@ def test_a_long_list_is_cut_to_its_first_three():
     assert report == f"init.checkpoint=there: 1 of 1 arrays matched; 5 dropped ({dropped})"
 
 
-def test_where_nothing_matches_one_line_says_what_there_is_and_what_was_wanted():
+@pytest.mark.parametrize(("there", "num"), [({"a": (2,)}, "none"), ({"b": (2,)}, "1")])
+def test_where_less_than_half_matches_one_line_says_what_there_is_and_what_is_missing(there, num):
+    """An encoder that would mostly start at random is not the one that was asked for."""
+    wanted = shapes(a=(3,), b=(2,), c=(1,))
     with pytest.raises(UserError) as error:
-        starting_points.match(arrays(a=(2,)), wanted=shapes(a=(3,), b=(2,)), source="there")
-    assert str(error.value) == (
-        "init.checkpoint=there: none of its 1 arrays has the name and shape of one of this "
-        "model's; it has params/a, the model has params/a, params/b"
+        starting_points.match(arrays(**there), wanted=wanted, source="there")
+    assert str(error.value).startswith(
+        f"init.checkpoint=there: {num} of its 1 arrays has the name and shape of one of this "
+        "model's 3; missing are params/a, "
     )
+    assert f"it has params/{[*there][0]}; give a model" in str(error.value)

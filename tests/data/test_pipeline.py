@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from bigjax.data import dataset as dataset_module
+from bigjax.config import sections
 from bigjax.data import pipeline
-from bigjax.data.dataset import Dataset
+from bigjax.data.dataset import Dataset, rows_a_batch
 from bigjax.data.text import packing, tokenization, windowing
 from bigjax.errors import UserError
 
@@ -85,20 +85,29 @@ def test_rows_past_the_batch_are_zeros_and_leave_the_others_as_they_are(dataset)
 
 
 def test_a_batch_of_about_so_many_examples_has_the_rows_that_hold_them():
-    rows = lambda **given: dataset_module.rows_a_batch(**given, num_examples=1000, num_rows=250)  # noqa: E731
-    assert rows(examples=None, rows=7) == 7
-    assert rows(examples=32, rows=None) == 8
-    assert rows(examples=33, rows=None) == 8
-    assert rows(examples=1, rows=None) == 1, "never an empty batch"
+    def rows(**given) -> int:
+        batch = sections.Batch(**given)
+        return rows_a_batch(batch, num_examples=1000, num_rows=250, row_length=64)
+
+    assert rows(rows=7) == 7
+    assert rows(examples=32) == 8
+    assert rows(examples=33) == 8
+    assert rows(examples=1) == 1, "never an empty batch"
+    assert rows(tokens=130) == 2 and rows(tokens=10) == 1
+    assert rows(rows=999) == rows(examples=5000) == rows(tokens=10**9) == 250, "no more than all"
 
 
 @pytest.mark.parametrize(
-    ("examples", "rows"), [(None, None), (32, 8), (0, None), (None, 0), (-1, None), (None, -5)]
+    "given", [{}, {"examples": 32, "rows": 8}, {"rows": 8, "tokens": 64}, {"examples": 0}]
 )
-def test_a_batch_of_no_size_or_two_is_an_error_of_the_user(examples, rows):
-    expected = f"batch.examples={examples} and batch.rows={rows}: give exactly one"
-    with pytest.raises(UserError, match=expected):
-        dataset_module.rows_a_batch(examples=examples, rows=rows, num_examples=10, num_rows=5)
+def test_a_batch_of_no_size_or_two_is_an_error_of_the_user(given):
+    with pytest.raises(UserError, match="^batch.examples=.* and batch.tokens=.*: give exactly one"):
+        rows_a_batch(sections.Batch(**given), num_examples=10, num_rows=5, row_length=64)
+
+
+def test_tokens_do_not_count_where_there_are_none():
+    with pytest.raises(UserError, match="batch.tokens=64: this task has no tokens; give batch.exa"):
+        rows_a_batch(sections.Batch(tokens=64), num_examples=10, num_rows=10)
 
 
 # --- the thread ---

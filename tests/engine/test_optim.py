@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from bigjax.config.fields import fields_of
+from bigjax.config.sections import Optimization
 from bigjax.engine import optim, schedules
 from bigjax.errors import UserError
 from bigjax.models import bert
@@ -37,10 +39,16 @@ DEPTHS = {
 }
 
 
-def make(params=PARAMS, *, depths=DEPTHS, **options) -> optim.Optimizer:
-    schedule = schedules.make_schedule("cosine", learning_rate=PEAK, total_steps=20, warmup_steps=4)
-    settings = {"learning_rate": PEAK, "clip_norm": None} | options
-    return optim.make_optimizer(params, schedule=schedule, depths=depths, **settings)
+def make(params=PARAMS, *, depths=DEPTHS, name="adamw", **options) -> optim.Optimizer:
+    schedule = schedules.make_schedule(
+        schedules.cosine, learning_rate=PEAK, total_steps=20, warmup_steps=4
+    )
+    own = {key: options.pop(key) for key in fields_of(optim.OPTIMIZERS[name]) if key in options}
+    settings = Optimization(**{"learning_rate": PEAK, "clip_norm": None} | options)
+    direction = optim.OPTIMIZERS[name](**own)
+    return optim.make_optimizer(
+        params, settings=settings, direction=direction, schedule=schedule, depths=depths
+    )
 
 
 def run(optimizer: optim.Optimizer, *, num_steps: int = 8) -> list:

@@ -19,7 +19,10 @@ PEAK = 0.01
 
 def rates(name: str, *, warmup_steps: int = 0, total_steps: int = 100, **options) -> list[float]:
     schedule = schedules.make_schedule(
-        name, learning_rate=PEAK, total_steps=total_steps, warmup_steps=warmup_steps, **options
+        functools.partial(schedules.SCHEDULES[name], **options),
+        learning_rate=PEAK,
+        total_steps=total_steps,
+        warmup_steps=warmup_steps,
     )
     return [float(schedule(jnp.int32(step))) for step in range(total_steps + 1)]
 
@@ -63,9 +66,8 @@ def test_every_bit_of_a_schedule_is_that_of_its_formula(name, floor):
         return 3e-5 * jnp.where(step < 20, (step + 1) / 20, after)
 
     options = {"floor": floor} if name in ("linear", "cosine") else {}
-    schedule = schedules.make_schedule(
-        name, learning_rate=3e-5, total_steps=100, warmup_steps=20, **options
-    )
+    shape = functools.partial(schedules.SCHEDULES[name], **options)
+    schedule = schedules.make_schedule(shape, learning_rate=3e-5, total_steps=100, warmup_steps=20)
     steps = jnp.arange(110)
     np.testing.assert_array_equal(schedule(steps), formula(steps))
     np.testing.assert_array_equal(*(jax.jit(fn)(steps) for fn in (schedule, formula)))
@@ -76,9 +78,8 @@ def test_without_warm_up_the_first_update_has_the_peak():
 
 
 def test_a_schedule_past_its_end_stays_there():
-    schedule = schedules.make_schedule(
-        "cosine", learning_rate=PEAK, total_steps=10, warmup_steps=0, floor=0.1
-    )
+    shape = functools.partial(schedules.cosine, floor=0.1)
+    schedule = schedules.make_schedule(shape, learning_rate=PEAK, total_steps=10, warmup_steps=0)
     assert float(schedule(jnp.int32(25))) == pytest.approx(PEAK * 0.1)
 
 

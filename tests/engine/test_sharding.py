@@ -148,7 +148,7 @@ def test_layers_say_which_mesh_axes_split_their_parameters(scan_layers):
 
 
 def test_a_convolution_may_be_split_by_its_output_channels():
-    network = cnn.fast_cnn(name="fast_cnn", widths=(8, 8))(num_classes=10)
+    network = cnn.fast_cnn(widths=(8, 8))(num_classes=10)
     init = lambda key: network.init(  # noqa: E731
         key, jnp.zeros((1, 8, 8, 3)), mask_B=jnp.ones(1, bool), train=False
     )
@@ -192,7 +192,7 @@ def test_every_optimizers_state_fits_its_shardings(name):
     axes = specs(params, kernel=P(None, "tensor"))
     where = sharding.param_shardings(params, mesh=mesh, specs=axes)
     tx = optax.partition(
-        {"trained": optim.OPTIMIZERS[name](), "frozen": optax.set_to_zero()},
+        {"trained": optim.OPTIMIZERS[name]().tx, "frozen": optax.set_to_zero()},
         {"query": {"kernel": "trained", "bias": "frozen"}},
     )
     state = jax.eval_shape(tx.init, params)

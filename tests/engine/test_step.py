@@ -9,6 +9,8 @@ import pytest
 from conftest import ROOT
 
 from bigjax.config import values as configs
+from bigjax.config.fields import fields_of
+from bigjax.config.sections import Optimization
 from bigjax.data.pipeline import global_batch
 from bigjax.engine import optim, schedules, settings, step
 from bigjax.engine.cost import count_flops
@@ -55,16 +57,17 @@ def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **opt
     params = nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))["params"]
     depths = jax.tree.map(lambda _: 0, params)
     schedule = schedules.make_schedule(
-        "linear", learning_rate=learning_rate, total_steps=20, warmup_steps=0
+        schedules.linear, learning_rate=learning_rate, total_steps=20, warmup_steps=0
     )
+    own = {key: options.pop(key) for key in fields_of(optim.OPTIMIZERS[name]) if key in options}
     return optim.make_optimizer(
         params,
+        settings=Optimization(
+            learning_rate=learning_rate, weight_decay_rules=((r".*", 1.0),), **options
+        ),
+        direction=optim.OPTIMIZERS[name](**own),
         schedule=schedule,
         depths=depths,
-        name=name,
-        learning_rate=learning_rate,
-        weight_decay_rules=((r".*", 1.0),),
-        **options,
     )
 
 

@@ -9,9 +9,9 @@ versions and processor it gives the same files:
 Written beside this file:
 
 - `minilm.json`, `minilm.npz`: real weights on real sentences. The weights stay in their package.
-- `tiny_bert/`, `tiny_roberta/`, `tiny_distilbert/`, `tiny_electra/`: folders as `save_pretrained`
-  writes them for the models that are published (so each has the prefix and the head of its kind),
-  with random weights, and `golden.json` with what comes out.
+- `tiny_bert/`, `tiny_roberta/`, `tiny_distilbert/`, `tiny_electra/`, `tiny_electra_small/`: folders
+  as `save_pretrained` writes them for the models that are published (so each has the prefix and the
+  head of its kind), with random weights, and `golden.json` with what comes out.
 
 In the JSON a `word_ids` entry is the place of the word a sub-word belongs to, null where there is
 none. Hidden states are float32 and set to 0 at padding, where their value means nothing.
@@ -88,6 +88,9 @@ def main() -> None:
     tiny("distilbert", model=transformers.DistilBertForMaskedLM(distilbert), tokenizer=uncased)
     electra = transformers.ElectraConfig(vocab_size=num_pieces, embedding_size=16, **TINY_SIZES)
     tiny("electra", model=transformers.ElectraForPreTraining(electra), tokenizer=uncased)
+    # As electra-small is: the embeddings are narrower than the layers, and projected.
+    small = transformers.ElectraConfig(vocab_size=num_pieces, embedding_size=8, **TINY_SIZES)
+    tiny("electra_small", model=transformers.ElectraForPreTraining(small), tokenizer=uncased)
     bpe = _byte_level_bpe()
     roberta = transformers.RobertaConfig(
         vocab_size=len(bpe),

@@ -146,7 +146,7 @@ def test_a_batch_on_eight_devices_has_the_statistics_of_the_whole(variables, x_B
 
 
 def make(name: str, *, num_classes: int = 10, **settings) -> nn.Module:
-    return cnn.NETWORKS[name](name=name, **settings)(num_classes=num_classes)
+    return cnn.NETWORKS[name](**settings)(num_classes=num_classes)
 
 
 def apply(model: nn.Module, variables, x_BHWC, *, mask_B, train: bool):

@@ -34,6 +34,7 @@ from bigjax.modes import train
 from bigjax.run_folder import writers
 from bigjax.run_folder.lock import Lock
 
+pytestmark = pytest.mark.usefixtures("shared_builds")
 HALF = 13  # the step at which a run is broken off; its last checkpoint is of step 10
 
 

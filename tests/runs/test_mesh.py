@@ -19,7 +19,7 @@ from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
 
 TOLERANCE = 1e-5
-NUM_STEPS = 50
+NUM_STEPS, FEW_STEPS = 50, 10
 MIXED = "data=2,fsdp=2,tensor=2"
 MESHES = ("data=8", "fsdp=8", MIXED)
 ROW_LENGTH, NUM_LAYERS, HIDDEN = 24, 2, 16
@@ -28,7 +28,7 @@ TAGGING = {
     "num_steps": str(NUM_STEPS),
     "text.vocab_size": "200",
     "text.row_length": str(ROW_LENGTH),
-    "model.num_layers": str(NUM_LAYERS),
+    "model.num_layers": "1",
     "model.hidden_size": str(HIDDEN),
     "model.num_heads": "2",
     "model.mlp_size": "32",
@@ -70,36 +70,54 @@ def build(task: str, spec: str, overrides: dict[str, str]) -> Setup:
         return build_setup(configs.load(FILES[task], overrides=given, schema=settings.schema))
 
 
+@functools.cache
+def setup_of(task: str, spec: str, num_parts: int = 1) -> Setup:
+    return build(task, spec, {"batch.accumulate": str(num_parts)})
+
+
 class Run(NamedTuple):
     """The parameters before the first update, the loss of each, the state after the last."""
 
-    setup: Setup
     begin: Any
     losses: list[float]
     state: TrainState
 
 
 @functools.cache
-def run_on(task: str, spec: str, num_parts: int = 1) -> Run:
-    built = build(task, spec, {"batch.accumulate": str(num_parts)})
-    state, _ = starting_points.new_state(built)
+def run_on(task: str, spec: str, num_parts: int = 1, num_steps: int = FEW_STEPS) -> Run:
+    setup = setup_of(task, spec, num_parts)
+    state, _ = starting_points.new_state(setup)
     begin, losses = jax.tree.map(np.array, jax.device_get(state.params)), []
-    for step in range(NUM_STEPS):
-        state, scalars = built.train_step(state, built.put(range(step, step + 1)))
+    for step in range(num_steps):
+        state, scalars = setup.train_step(state, setup.put(range(step, step + 1)))
         losses.append(float(scalars["loss"]))
-    return Run(built, begin, losses, state)
+    return Run(begin, losses, state)
 
 
+def assert_losses_are_those_of_one_device(*which: str | int, num_steps: int) -> None:
+    """No number of rows here divides by the devices. Batch statistics are those of a part."""
+    task, spec, num_parts = which
+    expected = run_on(task, "one device", num_parts, num_steps).losses
+    assert expected[-1] < expected[0] - 100 * TOLERANCE
+    found = run_on(task, spec, num_parts, num_steps).losses
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
+
+
+PARTS = {"data=8": 1, "fsdp=8": 1, MIXED: 4}  # of the few, each of which is compiled once
+FEW = [(task, spec, parts) for task in TASKS for spec, parts in PARTS.items()]
 ALL = [(task, spec, parts) for task in TASKS for spec in MESHES for parts in (1, 4)]
 BATCH_STATISTICS = [(WITH_STATISTICS, "data=8", 1), (WITH_STATISTICS, MIXED, 4)]
 
 
+@pytest.mark.parametrize(("task", "spec", "num_parts"), FEW)
+def test_losses_of_ten_updates_are_those_of_one_device(task, spec, num_parts):
+    assert_losses_are_those_of_one_device(task, spec, num_parts, num_steps=FEW_STEPS)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "spec", "num_parts"), ALL + BATCH_STATISTICS)
 def test_losses_of_fifty_updates_are_those_of_one_device(task, spec, num_parts):
-    """No number of rows here divides by the devices. Batch statistics are those of a part."""
-    expected = run_on(task, "one device", num_parts).losses
-    assert expected[-1] < expected[0] - 100 * TOLERANCE
-    np.testing.assert_allclose(run_on(task, spec, num_parts).losses, expected, rtol=TOLERANCE)
+    assert_losses_are_those_of_one_device(task, spec, num_parts, num_steps=NUM_STEPS)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -112,7 +130,7 @@ def test_accumulation_changes_no_loss_where_rows_do_not_depend_on_each_other(tas
 @pytest.mark.parametrize("task", TASKS)
 def test_initial_parameters_are_bitwise_those_of_one_device(task, spec):
     expected = run_on(task, "one device").begin
-    jax.tree.map(np.testing.assert_array_equal, run_on(task, spec).begin, expected)
+    jax.tree.map(np.testing.assert_array_equal, run_on(task, spec, PARTS[spec]).begin, expected)
 
 
 # --- what a device holds --------------------------------------------------------------------------
@@ -149,12 +167,13 @@ def bytes_by_hand(params, *, fsdp: int, tensor: int) -> int:
     ("spec", "fsdp", "tensor"), [("data=8", 1, 1), ("fsdp=8", 8, 1), (MIXED, 2, 2)]
 )
 def test_each_device_holds_its_part_of_the_state_and_no_more(spec, fsdp, tensor):
-    built, state = run_on("tagging", spec).setup, run_on("tagging", spec).state
+    setup = setup_of("tagging", spec, PARTS[spec])
+    state = run_on("tagging", spec, PARTS[spec]).state
     expected = bytes_by_hand(state.params, fsdp=fsdp, tensor=tensor)
     assert bytes_on_a_device(state.params) == expected
     adam = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     assert bytes_on_a_device(adam) == 2 * expected
-    planned = jax.tree.map(lambda x: x.sharding, built.state)
+    planned = jax.tree.map(lambda x: x.sharding, setup.state)
     assert jax.tree.map(lambda x: x.sharding, state) == planned
 
 
@@ -174,6 +193,7 @@ def test_a_model_that_does_not_divide_is_an_error_before_anything_is_built():
 LARGER = {  # so that activations of a device, tables of embeddings and layers differ in size
     "text.vocab_size": "1000",
     "text.row_length": "64",
+    "model.num_layers": str(NUM_LAYERS),
     "model.hidden_size": "128",
     "model.mlp_size": "512",
     "batch.rows": "64",

@@ -26,6 +26,7 @@ from tiny_runs import (
 from bigjax.checkpoints import manifest
 from bigjax.errors import Stopped
 
+pytestmark = pytest.mark.usefixtures("shared_builds")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
-from jax.sharding import Mesh
+from conftest import ROOT, optimised
+from tiny_runs import one_device
 
 from bigjax.checkpoints import starting_points
 from bigjax.checkpoints.save import Checkpoints
@@ -24,7 +24,9 @@ from bigjax.loop.evaluate import evaluate
 from bigjax.loop.nonfinite import NonFiniteError
 from bigjax.models import huggingface
 from bigjax.modes import run, train
+from bigjax.run_folder import folder as run_folder
 
+pytestmark = pytest.mark.usefixtures("shared_builds")
 TOLERANCE = 1e-5
 NUM_STEPS = 24
 SCRATCH = f"{ROOT}/configs/bert_ner.py:scratch"
@@ -53,10 +55,6 @@ TIMING = ("_per_second", "input_wait")
 
 def load(overrides=(), *, file: str = SCRATCH) -> configs.Config:
     return configs.load(file, overrides=SHRUNK | dict(overrides), schema=settings.schema)
-
-
-def one_device(spec: str) -> Mesh:  # noqa: ARG001
-    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
 
 
 @pytest.fixture
@@ -477,7 +475,7 @@ def tagged(tmp_path_factory, tiny_bert):
         )
     overrides = {
         "num_epochs": "none",
-        "num_steps": "80",
+        "num_steps": "40",
         "ema_decay": "0.8",
         "model.dropout": "0",
         "model.attention_dropout": "0",
@@ -494,7 +492,8 @@ def tagged(tmp_path_factory, tiny_bert):
     }
     file = f"{ROOT}/configs/bert_ner.py:files"
     config = configs.load(file, overrides=overrides, schema=settings.schema)
-    return train_on_one_device(config, workdir=folder / "run")
+    with optimised():  # an average of what does not change is that only where it is one operation
+        return train_on_one_device(config, workdir=folder / "run")
 
 
 def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
@@ -505,12 +504,12 @@ def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
     assert results["headline"] == ["dev/accuracy"]
     confusion = next(s for s in results["sections"] if s["kind"] == "confusion")
     assert confusion["labels"] == sorted(PARTS)
-    with open(tagged.setup.config["data"]["dev"], encoding="utf-8") as file:
+    with open(tagged.setup.config.values["data"]["dev"], encoding="utf-8") as file:
         assert np.sum(confusion["counts"]) == sum(bool(line.strip()) for line in file)
 
 
 def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
-    state, _ = tagged.restore(80)
+    state, _ = tagged.restore(40)
     weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
     for params in (state.params, state.ema):
         found = jax.device_get(params["encoder"])
@@ -525,7 +524,7 @@ def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
 
 
 def test_what_is_scored_is_the_average(tagged):
-    state, _ = tagged.restore(80)
+    state, _ = tagged.restore(40)
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
@@ -540,10 +539,21 @@ def test_what_is_scored_is_the_average(tagged):
     assert tagged.scores["dev/loss"] == losses["average"] != losses["last"]
 
 
+def test_where_the_parameters_came_from_is_kept_when_a_run_is_resumed(tagged, tiny_bert, tmp_path):
+    kept = lambda folder: json.loads((folder / "environment.json").read_text())  # noqa: E731
+    assert kept(tagged.workdir)["init_checkpoint"] == tiny_bert
+    workdir = copy_of(tagged.workdir, tmp_path)
+    given = {"config": tagged.setup.config, "task": tagged.setup.task}
+    run_folder.write_start(str(workdir), **given, source=None)
+    assert kept(workdir)["init_checkpoint"] == tiny_bert
+    run_folder.write_start(str(workdir), **given, source="some/model@aaaa")
+    assert kept(workdir)["init_checkpoint"] == "some/model@aaaa"
+
+
 @pytest.mark.usefixtures("on_one_device")
 def test_other_content_of_the_same_files_is_refused(tagged, tmp_path):
     config, workdir = tagged.setup.config, copy_of(tagged.workdir, tmp_path)
-    dev = Path(config["data"]["dev"])
+    dev = Path(config.values["data"]["dev"])
     kept = dev.read_text(encoding="utf-8")
     try:
         dev.write_text(kept + "John\tNAME\n", encoding="utf-8")
@@ -566,8 +576,9 @@ def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_pat
         "settings", "data", "run", "memory of a device", "between devices, an update"
     ]  # fmt: skip
     lines = [" ".join(line.split()) for line in printed.splitlines()]
-    assert "optim.learning_rate 0.02 (override)" in lines
-    assert "optim.b1 0.9 (default)" in lines
+    help = "the highest one, which the schedule scales"
+    assert f"optim.learning_rate 0.02 (override) {help}" in lines
+    assert "optim.b1 0.9 (default) decay of the mean of gradients" in lines
     assert any(line.startswith("train: size 300 sentences, ") for line in lines)
     assert any(line.startswith("steps 24, ") for line in lines)
     assert "state 0.3 MiB: parameters 0.1 MiB, optimizer 0.2 MiB" in lines

@@ -11,10 +11,11 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from bigjax.config.fields import AtLeast, Between
 from bigjax.errors import UserError
 
 GREY = 128  # fills what a change leaves open: about the mean of natural images
@@ -22,30 +23,36 @@ GREY = 128  # fills what a change leaves open: about the mean of natural images
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """pad_crop: pixels of reflected border, then a random crop of the old size; 0 is none.
-    flip: whether half of the images are mirrored left to right.
-    cutout: side of a grey square with its centre anywhere in the image (DeVries & Taylor 2017).
-    randaugment_layers, randaugment_magnitude: how many of 14 changes, each how strong, from 0 to 30
-      (Cubuk et al. 2020).
-    mixup_alpha, cutmix_alpha: of the Beta distribution of the share of two mixed images (Zhang et
-      al. 2018, Yun et al. 2019); 0 is none, and where both are given each step draws one.
-    """
+    """Random changes of training images."""
 
-    pad_crop: int = 0
-    flip: bool = False
-    cutout: int = 0
-    randaugment_layers: int = 0
-    randaugment_magnitude: float = 9.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            most = 30 if field.name == "randaugment_magnitude" else math.inf
-            if not 0 <= value <= most or math.isinf(value):
-                expected = "0 or more" if most == math.inf else f"0 to {most}"
-                raise UserError(f"augment.{field.name}={value}: expected {expected}")
+    pad_crop: Annotated[
+        int,
+        AtLeast(0),
+        "pixels of reflected border, from which the old size is cut at random; 0: none",
+    ] = 0
+    flip: Annotated[bool, "mirrors half of the images left to right"] = False
+    cutout: Annotated[
+        int,
+        AtLeast(0),
+        "side of a grey square put anywhere on the image, in pixels (DeVries & Taylor 2017); 0: "
+        "none",
+    ] = 0
+    randaugment_layers: Annotated[
+        int, AtLeast(0), "how many of 14 changes each image gets (Cubuk et al. 2020); 0: none"
+    ] = 0
+    randaugment_magnitude: Annotated[float, Between(0, 30), "how strong each of them is"] = 9.0
+    mixup_alpha: Annotated[
+        float,
+        AtLeast(0),
+        "mixes pairs of images, in shares drawn from Beta(alpha, alpha) (Zhang et al. 2018); 0: "
+        "never",
+    ] = 0.0
+    cutmix_alpha: Annotated[
+        float,
+        AtLeast(0),
+        "puts a box of one image into another, its area drawn as above (Yun et al. 2019); 0: "
+        "never. With both, each step draws one",
+    ] = 0.0
 
 
 class Mixing(NamedTuple):

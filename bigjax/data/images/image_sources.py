@@ -11,10 +11,12 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from bigjax.config.choices import Choice
+from bigjax.config.fields import AtLeast, Between
 from bigjax.data.images import augment, decoding, tfds_images
 from bigjax.data.images.decoding import Images
 from bigjax.errors import UserError, nearest
@@ -25,26 +27,39 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _LAYOUT = f"expected FOLDER/CLASS/IMAGE, with images named *{', *'.join(_SUFFIXES)}"
 
 
+ImageSize = Annotated[
+    int, AtLeast(1), "pixels of the shorter side, cut to the square in the middle"
+]
+CacheGib = Annotated[
+    float,
+    AtLeast(0),
+    "decoded images are kept in memory where all together take no more than this, in GiB",
+]
+
+
 def prepared_tfds_images(
     *,
-    source: Literal["tfds"],  # noqa: ARG001 - chooses this function
-    name: str,
-    data_dir: str | None = None,
-    train: str = "train",
-    dev: str | None = None,
-    test: str | None = "test",
-    image: str = "image",
-    label: str = "label",
-    image_size: int | None = None,
-    cache_gib: float = 4.0,
+    name: Annotated[str, "the data set, with its config if it has some"],
+    data_dir: Annotated[
+        str | None, "the folder it was prepared in; None: where TFDS keeps its data"
+    ] = None,
+    train: Annotated[str, "TFDS' expression for the training split, such as 'train[:98%]'"] = (
+        "train"
+    ),
+    dev: Annotated[str | None, "the same for dev; None: there is none"] = None,
+    test: Annotated[str | None, "the same for test; None: there is none"] = "test",
+    image: Annotated[str, "feature that holds the image"] = "image",
+    label: Annotated[str, "feature that holds its class"] = "label",
+    image_size: Annotated[
+        int | None,
+        AtLeast(1),
+        "pixels of the shorter side, cut to the square in the middle; None: as stored",
+    ] = None,
+    cache_gib: CacheGib = 4.0,
     only: Sequence[str] = ALL,
     class_names: Sequence[str] | None = None,  # noqa: ARG001 - the data set names them
 ) -> Splits:
-    """A data set prepared by TensorFlow Datasets; train, dev and test are TFDS split expressions
-    ("train[98%:]"), image and label are feature names.
-
-    image_size and cache_gib are those of `decoding.load`.
-    """
+    """A data set prepared by TensorFlow Datasets (TFDS) as array_record."""
     wanted = {"train": train, "dev": dev, "test": test}
     splits = {
         ours: theirs for ours, theirs in wanted.items() if theirs is not None and ours in only
@@ -55,17 +70,16 @@ def prepared_tfds_images(
 
 def digits(
     *,
-    source: Literal["digits"],  # noqa: ARG001
-    num_dev: int = 150,
-    num_test: int = 300,
-    seed: int = 0,
+    num_dev: Annotated[int, AtLeast(1), "images of dev"] = 150,
+    num_test: Annotated[int, AtLeast(1), "images of test"] = 300,
+    seed: Annotated[int, AtLeast(0), "which images those are"] = 0,
     only: Sequence[str] = ALL,
     class_names: Sequence[str] | None = None,  # noqa: ARG001 - they are known
 ) -> Splits:
     """The 1,797 handwritten digits that scikit-learn brings along: grey, 8x8, no file, no network.
 
     They have no splits of their own: num_dev and num_test of them are held out, with the same share
-    of each class. The seed says which.
+    of each class.
 
     Source: https://archive.ics.uci.edu/dataset/80 (the test set of it)
     """
@@ -94,20 +108,20 @@ def digits(
 
 def image_folder(
     *,
-    source: Literal["folder"],  # noqa: ARG001
-    train: str,
-    dev: str | None = None,
-    test: str | None = None,
-    dev_fraction: float = 0.1,
-    image_size: int = 64,
-    cache_gib: float = 4.0,
+    train: Annotated[str, "the folder of training images, FOLDER/CLASS/IMAGE"],
+    dev: Annotated[str | None, "such a folder for dev; None: a share of train"] = None,
+    test: Annotated[str | None, "such a folder for test; None: there is none"] = None,
+    dev_fraction: Annotated[
+        float, Between(0, 0.5), "share of each class of train that is dev where dev is None"
+    ] = 0.1,
+    image_size: ImageSize = 64,
+    cache_gib: CacheGib = 4.0,
     only: Sequence[str] = ALL,
     class_names: Sequence[str] | None = None,
 ) -> Splits:
     """The user's own image files: a folder for each split, and in it one for each class, which is
     named as the class.
 
-    Without `dev` the share `dev_fraction` of each class of train is held out; 0 holds out none.
     Hidden files and those of other kinds are ignored, folders inside that of a class are not.
     """
     if not 0 <= dev_fraction <= 0.5:
@@ -131,6 +145,7 @@ IMAGE_SOURCES: dict[str, Callable[..., Splits]] = {
     "digits": digits,
     "folder": image_folder,
 }
+IMAGE_SOURCE = Choice("source", IMAGE_SOURCES, "where the images come from")
 
 
 def _stratified_order(labels: np.ndarray, *, keys: np.ndarray) -> np.ndarray:

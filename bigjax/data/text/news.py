@@ -236,7 +236,7 @@ def _choose(symbol: str, *, slot: str, options: tuple, draft: _Draft) -> _Produc
 
 
 def _finish(draft: _Draft) -> tuple[list[str], list[str]]:
-    """Obey the marks `^` and `^^`, mend commas and articles, and choose upper or lower case."""
+    """Obey the marks `^` and `^^`, set commas and articles right, choose upper or lower case."""
     words, tags = [], []
     mark = ""
     for word, tag, following in zip(draft.words, draft.tags, [*draft.words[1:], "."], strict=True):

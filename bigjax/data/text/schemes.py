@@ -10,7 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from bigjax.errors import UserError, nearest
 
@@ -26,7 +26,8 @@ _LETTERS = {
 _ROLES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
 _ANY = "".join(_ROLES)
 _MARKED = re.compile(f"([{_ANY}])(?:-(.+))?")
-SCHEMES = ("auto", "none", "io", *_LETTERS)
+Scheme = Literal["auto", "none", "io", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes"]
+SCHEMES = get_args(Scheme)
 
 # Tags that no scheme for entities has: a file with one of them holds parts of speech, however
 # frequent its "O" may be.

@@ -1,18 +1,20 @@
-"""Owns tokenizers: reading that of a folder, learning WordPieces, and their special tokens.
+"""Owns tokenizers: that of a folder made fit for words, learning WordPieces, encoding words, and
+special tokens.
 
-Windows and rows of their sub-words belong to `windowing.py`.
+Files of tokenizers belong to `tokenizer_files.py`, windows and rows of sub-words to `windowing.py`.
 """
 
 import collections
 import heapq
 import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 
+from bigjax.data.text import tokenizer_files
 from bigjax.errors import UserError
 
 
@@ -20,18 +22,9 @@ def load_tokenizer(folder: str) -> tokenizers.Tokenizer:
     """The tokenizer of a Hugging Face folder, with the truncation and padding it may hold off.
 
     Raises:
-      UserError: no readable `tokenizer.json` in the folder.
+      UserError: no tokenizer in the folder, or none that can be read.
     """
-    path = os.path.join(folder, "tokenizer.json")
-    if not os.path.isfile(path):
-        raise UserError(
-            f"{folder}: no tokenizer.json; expected a Hugging Face folder with a fast tokenizer "
-            "(transformers' AutoTokenizer.from_pretrained(...).save_pretrained(folder) writes one)"
-        )
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(path)
-    except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{path}: not a tokenizer of the tokenizers library: {error}") from error
+    tokenizer = tokenizer_files.read(folder)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     _set_prefix_space(tokenizer)
@@ -153,6 +146,58 @@ def unknown_token(tokenizer: tokenizers.Tokenizer) -> int:
     raise UserError("the tokenizer has no unknown token; expected [UNK] or <unk> in its vocabulary")
 
 
+def encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[list[int]]:
+    """The ids of each word alone; none for a word that the tokenizer drops.
+
+    A word that reads like a special token ("[SEP]", "</s>") is text like any other: it never gets
+    that token's id, which would mean the end of its sentence.
+    """
+    found = _encode(words, tokenizer=tokenizer)
+    added = tokenizer.get_added_tokens_decoder()
+    special = {i for i, token in added.items() if token.special}.union(*special_tokens(tokenizer))
+    # What is unknown rightly has its id.
+    unknown = unknown_token(tokenizer)
+    wrong = [
+        n
+        for n, ids in enumerate(found)
+        if not (special - {unknown}).isdisjoint(ids) or tokenizer.id_to_token(unknown) in words[n]
+    ]
+    if wrong:
+        without = _without(special, tokenizer=tokenizer)
+        for n, ids in zip(wrong, _encode([words[n] for n in wrong], tokenizer=without)):
+            found[n] = ids
+    return found
+
+
+def _encode(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[list[int]]:
+    encodings = tokenizer.encode_batch_fast(
+        [[word] for word in words], is_pretokenized=True, add_special_tokens=False
+    )
+    return [encoding.ids for encoding in encodings]
+
+
+def _without(special: set[int], *, tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A tokenizer of the same ids, in which those tokens have names that stand in no text. That
+    added tokens are not looked for (`encode_special_tokens`) is not enough: a model of
+    SentencePiece has them among its pieces too."""
+    state = json.loads(tokenizer.to_str())
+    new = {tokenizer.id_to_token(i): f"\0special {i}\0" for i in special}
+    model = state["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {new.get(piece, piece): i for piece, i in model["vocab"].items()}
+    else:
+        model["vocab"] = [[new.get(piece, piece), score] for piece, score in model["vocab"]]
+    if "merges" in model:  # some are "left right", some [left, right]
+        pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"]]
+        model["merges"] = [m for m in pairs if new.keys().isdisjoint([*m, "".join(m)])]
+    if model.get("unk_token") in new:
+        model["unk_token"] = new[model["unk_token"]]
+    for token in state["added_tokens"]:
+        token["content"] = new.get(token["content"], token["content"])
+    state["post_processor"] = None  # it names them, and adds nothing to a word
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
+
+
 def _set_prefix_space(tokenizer: tokenizers.Tokenizer) -> None:
     """Byte-level tokenizers (RoBERTa) tell a word's start by a space before it, which pre-split
     words have lost: ask for it, as transformers does for pre-split words."""
@@ -160,3 +205,19 @@ def _set_prefix_space(tokenizer: tokenizers.Tokenizer) -> None:
     if isinstance(pre_tokenizer, tokenizers.pre_tokenizers.ByteLevel):
         pre_tokenizer.add_prefix_space = True
         tokenizer.pre_tokenizer = pre_tokenizer
+        return
+    # As one of several in a sequence it would put a space before each part that those before it
+    # cut: the word gets it before all of them, unless it has it already.
+    state = json.loads(tokenizer.to_str())
+    steps = _steps(state["pre_tokenizer"], "pretokenizers")
+    if any(step["type"] == "ByteLevel" and not step["add_prefix_space"] for step in steps):
+        space, before = tokenizers.normalizers.Prepend(" "), tokenizer.normalizer
+        if json.loads(space.__getstate__()) not in _steps(state["normalizer"], "normalizers"):
+            tokenizer.normalizer = tokenizers.normalizers.Sequence([*filter(None, [before]), space])
+
+
+def _steps(step: Mapping[str, Any] | None, parts: str) -> list[Mapping[str, Any]]:
+    """The steps, in order, of one that may be a sequence of others, or of sequences of them."""
+    if step is None or step["type"] != "Sequence":
+        return [step] if step else []
+    return [found for part in step[parts] for found in _steps(part, parts)]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tokenizers
 
-from bigjax.data.text.tokenization import special_tokens, unknown_token
+from bigjax.data.text.tokenization import encode_words, special_tokens, unknown_token
 from bigjax.errors import UserError
 
 
@@ -157,11 +157,8 @@ def _encode_words(
     word_ids = np.fromiter(
         (number.setdefault(word, len(number)) for words in sentences for word in words), np.int64
     )
-    encodings = tokenizer.encode_batch_fast(
-        [[word] for word in number], is_pretokenized=True, add_special_tokens=False
-    )
+    ids = encode_words(list(number), tokenizer=tokenizer)
     unknown = unknown_token(tokenizer)
-    ids = [encoding.ids for encoding in encodings]
     empty = np.array([not found for found in ids], bool)
     offsets = np.r_[0, np.cumsum([len(found) or 1 for found in ids])].astype(np.int64)
     pieces = np.fromiter((i for found in ids for i in (found or (unknown,))), np.int64)

@@ -29,7 +29,7 @@ def make_model(
     shape: tuple[int, ...],
     smoothing: float,
     weights_K: np.ndarray | None,
-    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]],
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], str]],
 ) -> Model:
     """shape: (H, W, C) of an image. smoothing, weights_K: of the training loss. adopt: as `Model`
     has it."""

@@ -4,51 +4,33 @@ Reading and augmenting belong to `data/images/`, the trained function to `model.
 pass over a split comes to (scores, tables, worst errors) to `scoring.py`.
 """
 
-import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bigjax.config.values import Config, choice
+from bigjax.config import sections
+from bigjax.config.sections import Evaluation, Run
+from bigjax.config.values import Config
 from bigjax.data import dataset, shuffling
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.images import augment, decoding
 from bigjax.data.images.decoding import Images
-from bigjax.data.images.image_sources import IMAGE_SOURCES
+from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
 from bigjax.models import cnn
 from bigjax.scores import class_scores
-from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
-from bigjax.tasks.image_classification import scoring
+from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.image_classification import scoring, settings
 from bigjax.tasks.image_classification.model import make_model
+from bigjax.tasks.image_classification.settings import Loss
 from bigjax.tasks.task import Data, Encoded, Model, Scoring, Task, Use
 
+SECTIONS = settings.SECTIONS
 CLASSES_FILE = "classes.txt"  # in the run folder, a class a line
 SHAPE_FILE = "image_shape.txt"  # height, width, channels
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
-    """label_smoothing: the share of the target spread evenly over all classes.
-    class_weights: of each class in the training loss, a number for each, or "balanced": inversely
-    to how frequent the classes are in training; None: all alike.
-    """
-
-    label_smoothing: float = 0.0
-    class_weights: ClassWeights = None
-
-
-def sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """What takes this task's sections of the config."""
-    return {
-        "data": [IMAGE_SOURCES[choice(values, "data.source", among=IMAGE_SOURCES)]],
-        "augment": [augment.Augmentation],
-        "model": [cnn.NETWORKS[choice(values, "model.name", among=cnn.NETWORKS)]],
-        "loss": [Loss],
-    }
 
 
 def make(config: Config) -> Task:
@@ -57,10 +39,10 @@ def make(config: Config) -> Task:
     Raises:
       UserError: data that cannot be read or do not fit the model.
     """
-    splits = IMAGE_SOURCES[config["data"]["source"]](**config["data"])
+    splits = config.of(IMAGE_SOURCE)
     train = splits["train"]
     weights_K = class_weights(
-        config["loss"]["class_weights"], labels=train.labels, class_names=train.class_names
+        config.of(Loss).class_weights, labels=train.labels, class_names=train.class_names
     )
     model = _model(config, class_names=train.class_names, shape=train.shape, weights_K=weights_K)
     return _task(config, model, splits, class_names=train.class_names, shape=train.shape)
@@ -74,9 +56,7 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     """
     class_names = tuple(_lines(folder, CLASSES_FILE))
     shape = tuple(map(int, _lines(folder, SHAPE_FILE)))
-    found = IMAGE_SOURCES[config["data"]["source"]](
-        **config["data"], only=splits, class_names=class_names
-    )
+    found = config.of(IMAGE_SOURCE, only=splits, class_names=class_names)
     for images in found.values():
         if images.shape != shape or images.class_names != class_names:
             raise UserError(
@@ -94,11 +74,10 @@ def _model(
     shape: tuple[int, ...],
     weights_K: np.ndarray | None,
 ) -> Model:
-    network = cnn.NETWORKS[config["model"]["name"]](**config["model"])
     return make_model(
-        network(num_classes=len(class_names)),
+        config.of(cnn.NETWORK)(num_classes=len(class_names)),
         shape=shape,
-        smoothing=config["loss"]["label_smoothing"],
+        smoothing=config.of(Loss).label_smoothing,
         weights_K=weights_K,
         adopt=lambda params, folder: adopt_head(
             params, theirs=_lines(folder, CLASSES_FILE), ours=class_names, things="classes"
@@ -114,7 +93,7 @@ def _task(
     class_names: tuple[str, ...],
     shape: tuple[int, ...],
 ) -> Task:
-    batch_rows = config["eval"]["batch_rows"]
+    batch_rows = config.of(Evaluation).batch_rows
     return Task(
         name="image_classification",
         model=model,
@@ -142,7 +121,7 @@ def _task(
                 _encode,
                 class_names=class_names,
                 shape=shape,
-                image_size=config["data"].get("image_size"),
+                image_size=config.flat().get("data.image_size"),
                 batch_rows=batch_rows,
             ),
         ),
@@ -150,10 +129,12 @@ def _task(
 
 
 def _train_set(config: Config, images: Images) -> Dataset:
-    policy = augment.Augmentation(**config["augment"])
-    seed, num_images = config[""]["seed"], len(images.labels)
+    policy = config.of(augment.Augmentation)
+    seed, num_images = config.of(Run).seed, len(images.labels)
     order = shuffling.shuffled(num_images, seed=seed)
-    batch_rows = dataset.rows_a_batch(config["batch"], num_examples=num_images, num_rows=num_images)
+    batch_rows = dataset.rows_a_batch(
+        config.of(sections.Batch), num_examples=num_images, num_rows=num_images
+    )
 
     def make_rows(numbers: np.ndarray) -> Batch:
         batch = _augmented(images, order(numbers), keys=augment.keys(numbers, seed=seed), by=policy)

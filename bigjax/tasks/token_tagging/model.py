@@ -17,7 +17,7 @@ from bigjax.models import bert, ops
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Mean
 from bigjax.tasks.classes import training_loss
-from bigjax.tasks.task import Model, Outputs, Sums
+from bigjax.tasks.task import Model, Outputs, Pretrained, Sums
 
 
 class Tagger(nn.Module):
@@ -44,8 +44,8 @@ def make_model(
     *,
     smoothing: float,
     weights_T: np.ndarray | None,
-    pretrained: Callable[[], tuple[Mapping[str, Any], str]] | None,
-    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], list[str]]] | None = None,
+    pretrained: Callable[[], Pretrained] | None,
+    adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], str]] | None = None,
 ) -> Model:
     """smoothing, weights_T: of the training loss. pretrained, adopt: as `Model` has them."""
     return Model(

@@ -11,72 +11,26 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bigjax.config.values import Config, choice
+from bigjax.config.sections import Batch, Evaluation, Init, Run
+from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
 from bigjax.data.text.tags import tag_names
-from bigjax.data.text.text_sources import SOURCES
+from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
 from bigjax.scores import class_scores
-from bigjax.tasks.classes import ClassWeights, adopt_head, class_weights
-from bigjax.tasks.task import Data, Dataset, Encoded, Model, Scoring, Task, Use
-from bigjax.tasks.token_tagging import rows, scoring
+from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.task import Data, Dataset, Encoded, Model, Pretrained, Scoring, Task, Use
+from bigjax.tasks.token_tagging import rows, scoring, settings
 from bigjax.tasks.token_tagging.model import Tagger, make_model
 from bigjax.tasks.token_tagging.rows import Split
+from bigjax.tasks.token_tagging.settings import Loss, Rows, Vocabulary
 
+SECTIONS = settings.SECTIONS
 # In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
 TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """row_length: tokens in a row; longer sentences are split into overlapping windows."""
-
-    row_length: int = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Vocabulary:
-    """vocab_size: entries of the WordPiece vocabulary trained on the training split."""
-
-    vocab_size: int = 8192
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NewEncoder:
-    """The sizes of an encoder that starts from random weights."""
-
-    num_layers: int = 4
-    hidden_size: int = 256
-    num_heads: int = 4
-    mlp_size: int = 1024
-    max_positions: int = 512
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
-    """label_smoothing: the share of the target spread evenly over all tags.
-    class_weights: of each tag in the training loss, a number for each in the order of `tags.txt`,
-    or "balanced": inversely to how frequent the tags are in training; None: all alike.
-    """
-
-    label_smoothing: float = 0.0
-    class_weights: ClassWeights = None
-
-
-def sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Callable[..., Any]]]:
-    """What takes this task's sections of the config."""
-    source = choice(values, "data.source", among=SOURCES)
-    checkpoint = values.get("init", {}).get("checkpoint")
-    pretrained = checkpoint is not None and str(checkpoint).lower() != "none"
-    return {
-        "data": [SOURCES[source]],
-        "text": [Rows] if pretrained else [Rows, Vocabulary],
-        "model": [bert.Compute] if pretrained else [bert.Compute, NewEncoder],
-        "loss": [Loss],
-    }
 
 
 def make(config: Config) -> Task:
@@ -85,21 +39,19 @@ def make(config: Config) -> Task:
     Raises:
       UserError: data or checkpoint that cannot be read or do not fit each other.
     """
-    sentences = SOURCES[config["data"]["source"]](**config["data"])
+    sentences = config.of(SOURCE)
     tags = tag_names(list(sentences.values()))
-    tokenizer, sizes, pretrained = _start(config, sentences["train"])
+    tokenizer, sizes, pretrained = _start(config, sentences["train"], tags=tags)
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    weights_T = class_weights(
-        config["loss"]["class_weights"], labels=splits["train"].labels, class_names=tags
-    )
+    loss = config.of(Loss)
+    weights_T = class_weights(loss.class_weights, labels=splits["train"].labels, class_names=tags)
+    compute = config.of(bert.Compute)
     model = make_model(
-        Tagger(sizes, bert.Compute(**config.pick("model", bert.Compute)), len(tags)),
-        smoothing=config["loss"]["label_smoothing"],
+        Tagger(sizes, compute, len(tags)),
+        smoothing=loss.label_smoothing,
         weights_T=weights_T,
         pretrained=pretrained,
-        adopt=functools.partial(
-            _adopt, tags=tags, scan_layers=config["model"]["scan_layers"], sizes=sizes
-        ),
+        adopt=functools.partial(_adopt, tags=tags, scan_layers=compute.scan_layers, sizes=sizes),
     )
     rule = sentences["train"].origin.rule
     return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
@@ -114,11 +66,13 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     tokenizer = tokenization.load_tokenizer(folder)
     sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
     tags = _read_tags(os.path.join(folder, TAGS_FILE))
-    sentences = SOURCES[config["data"]["source"]](**config["data"], only=splits)
+    sentences = config.of(SOURCE, only=splits)
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    compute = bert.Compute(**config.pick("model", bert.Compute))
     model = make_model(
-        Tagger(sizes, compute, len(tags)), smoothing=0.0, weights_T=None, pretrained=None
+        Tagger(sizes, config.of(bert.Compute), len(tags)),
+        smoothing=0.0,
+        weights_T=None,
+        pretrained=None,
     )
     rule = _read_rule(os.path.join(folder, WORDS_FILE))
     return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
@@ -132,7 +86,7 @@ def _encode_splits(
     tokenizer: Any,
     sizes: bert.Sizes,
 ) -> dict[str, Split]:
-    row_length = config["text"]["row_length"]
+    row_length = config.of(Rows).row_length
     if row_length > sizes.max_positions - sizes.position_offset:
         raise UserError(
             f"text.row_length={row_length} is more than the "
@@ -162,7 +116,7 @@ def _task(
     sizes: bert.Sizes,
     rule: str,
 ) -> Task:
-    batch_rows = config["eval"]["batch_rows"]
+    batch_rows = config.of(Evaluation).batch_rows
     return Task(
         name="token_tagging",
         model=model,
@@ -188,14 +142,14 @@ def _task(
             files={
                 "tokenizer.json": tokenizer.to_str(pretty=True),
                 TAGS_FILE: "\n".join(tags) + "\n",
-                ENCODER_FILE: json.dumps(dataclasses.asdict(sizes), indent=1) + "\n",
+                ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
                 WORDS_FILE: json.dumps({"rule": rule}) + "\n",
             },
             encode=functools.partial(
                 _encode,
                 tags=tags,
                 tokenizer=tokenizer,
-                row_length=config["text"]["row_length"],
+                row_length=config.of(Rows).row_length,
                 batch_rows=batch_rows,
             ),
         ),
@@ -205,9 +159,9 @@ def _task(
 def _train_set(config: Config, train: Split) -> Dataset:
     return rows.dataset(
         train,
-        rows=packing.epochs(train.packing, seed=config[""]["seed"]),
+        rows=packing.epochs(train.packing, seed=config.of(Run).seed),
         batch_rows=rows_a_batch(
-            config["batch"],
+            config.of(Batch),
             num_examples=len(train.windows.lengths),
             num_rows=train.packing.num_rows,
             row_length=train.packing.row_length,
@@ -245,15 +199,18 @@ def _encode(
     )
 
 
-def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[[], Any] | None]:
+def _start(
+    config: Config, train: Sentences, *, tags: Sequence[str]
+) -> tuple[Any, bert.Sizes, Callable[[], Pretrained] | None]:
     """Tokenizer, sizes, and where the parameters come from: a folder, or nowhere."""
-    checkpoint = config["init"]["checkpoint"]
+    checkpoint = config.of(Init).checkpoint
     if checkpoint is None:
         tokenizer = tokenization.train_wordpiece(
-            train.words, vocab_size=config["text"]["vocab_size"]
+            train.words, vocab_size=config.of(Vocabulary).vocab_size
         )
         sizes = bert.Sizes(
-            vocab_size=tokenizer.get_vocab_size(), **config.pick("model", NewEncoder)
+            vocab_size=tokenizer.get_vocab_size(),
+            **dataclasses.asdict(config.of(settings.NewEncoder)),
         )
         if sizes.hidden_size % sizes.num_heads:
             raise UserError(
@@ -265,14 +222,18 @@ def _start(config: Config, train: Sentences) -> tuple[Any, bert.Sizes, Callable[
     if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
         sizes = _read_sizes(os.path.join(run, ENCODER_FILE))
         return tokenization.load_tokenizer(run), sizes, None
-    folder = origins.find_folder(checkpoint)
+    folder, source = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
 
-    def pretrained() -> tuple[dict[str, Any], str]:
+    def pretrained() -> Pretrained:
         encoder = huggingface.read_params(folder, sizes=sizes)
-        if config["model"]["scan_layers"]:
+        if config.of(bert.Compute).scan_layers:
             encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
-        return {"encoder": encoder}, checkpoint
+        params, note = {"encoder": encoder}, ""
+        if (found := huggingface.read_head(folder)) is not None:
+            params["head"] = {"kernel": found.kernel, "bias": found.bias}
+            params, note = adopt_head(params, theirs=found.labels, ours=tags, things="tags")
+        return Pretrained(params, source, note)
 
     return tokenization.load_tokenizer(folder), sizes, pretrained
 
@@ -284,16 +245,21 @@ def _adopt(
     tags: Sequence[str],
     scan_layers: bool,
     sizes: bert.Sizes,
-) -> tuple[Mapping[str, Any], list[str]]:
+) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))
-    params, notes = adopt_head(params, theirs=theirs, ours=tags, things="tags")
+    params, note = adopt_head(params, theirs=theirs, ours=tags, things="tags")
     encoder = params["encoder"]
     if scan_layers and "layers" not in encoder:
         encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
     elif not scan_layers and "layers" in encoder:
         encoder = huggingface.unstack_layers(encoder, num_layers=sizes.num_layers)
-    return {**params, "encoder": encoder}, notes
+    return {**params, "encoder": encoder}, note
+
+
+def _size_record(sizes: bert.Sizes) -> dict[str, Any]:
+    """Without what is None: the file of a run from before there was such a size is the same."""
+    return {name: x for name, x in dataclasses.asdict(sizes).items() if x is not None}
 
 
 def _read_sizes(path: str) -> bert.Sizes:

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigjax.config.values import _parameters
 from bigjax.data.images import decoding, image_sources
-from bigjax.data.images.image_sources import IMAGE_SOURCES
 from bigjax.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -39,7 +37,7 @@ def animals(tmp_path) -> Path:
 
 def folder(root: Path, **options):
     options = {"train": str(root / "train"), "dev_fraction": 0.0, "image_size": 8, **options}
-    return image_sources.image_folder(source="folder", **options)
+    return image_sources.image_folder(**options)
 
 
 def folder_error(root: Path, **options) -> str:
@@ -47,14 +45,6 @@ def folder_error(root: Path, **options) -> str:
         folder(root, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_every_source_is_named_by_its_first_setting_and_gives_splits():
-    assert sorted(IMAGE_SOURCES) == ["digits", "folder", "tfds"]
-    for name, source in IMAGE_SOURCES.items():
-        settings = _parameters(source)
-        assert next(iter(settings)) == "source"
-        assert settings["source"][0].__args__ == (name,)
 
 
 # --- folder ---
@@ -245,7 +235,7 @@ def test_every_beginning_of_the_order_holds_each_class_in_proportion(labels, ran
 
 @pytest.fixture(scope="module")
 def digits():
-    return image_sources.digits(source="digits")
+    return image_sources.digits()
 
 
 def test_the_digits_are_all_those_of_scikit_learn_each_in_one_split(digits):
@@ -269,9 +259,9 @@ def test_the_digits_are_all_those_of_scikit_learn_each_in_one_split(digits):
 
 
 def test_the_split_of_the_digits_is_the_same_every_time_and_another_for_another_seed(digits):
-    again = image_sources.digits(source="digits")
-    other = image_sources.digits(source="digits", seed=1)
-    small = image_sources.digits(source="digits", num_dev=10, num_test=20)
+    again = image_sources.digits()
+    other = image_sources.digits(seed=1)
+    small = image_sources.digits(num_dev=10, num_test=20)
     for split in ("train", "dev", "test"):
         assert again[split].fingerprint == digits[split].fingerprint != other[split].fingerprint
     assert [len(small[split].labels) for split in ("train", "dev", "test")] == [1767, 10, 20]
@@ -280,11 +270,11 @@ def test_the_split_of_the_digits_is_the_same_every_time_and_another_for_another_
 @pytest.mark.parametrize(("num_dev", "num_test"), [(0, 300), (150, 0), (1000, 797), (-1, 5)])
 def test_more_digits_held_out_than_there_are_is_an_error_of_the_user(num_dev, num_test):
     with pytest.raises(UserError, match=f"data.num_dev={num_dev} and data.num_test={num_test}: "):
-        image_sources.digits(source="digits", num_dev=num_dev, num_test=num_test)
+        image_sources.digits(num_dev=num_dev, num_test=num_test)
 
 
 def test_a_missing_scikit_learn_is_an_error_that_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(UserError, match=r"needs scikit-learn: pip install 'bigjax\[digits\]'$"):
-        image_sources.digits(source="digits")
+        image_sources.digits()

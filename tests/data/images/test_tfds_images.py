@@ -80,7 +80,7 @@ def data_dir(tmp_path_factory) -> Path:
 
 def read(data_dir: Path, **options):
     options = {"name": "tiny_images", "data_dir": str(data_dir), **options}
-    return image_sources.prepared_tfds_images(source="tfds", **options)
+    return image_sources.prepared_tfds_images(**options)
 
 
 @pytest.mark.parametrize("cache_gib", [4.0, 0.0])

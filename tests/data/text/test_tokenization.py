@@ -28,7 +28,7 @@ def test_truncation_and_padding_that_a_folder_asks_for_are_switched_off(tmp_path
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no tokenizer.json; expected a Hugging Face folder"), ("{}", "not a tokenizer")],
+    [(None, "no tokenizer.json and no vocab.txt"), ("{}", "cannot be read as a tokenizer")],
 )
 def test_a_folder_without_a_tokenizer_is_an_error_of_the_user(tmp_path, content, message):
     if content is not None:

@@ -3,6 +3,9 @@ the parameters alone. That training works is proven in `test_train.py`."""
 
 import collections
 import functools
+import json
+import shutil
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -20,6 +23,7 @@ from bigjax.engine import settings, sharding
 from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
+from bigjax.models import huggingface
 from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
 
@@ -327,10 +331,45 @@ def test_pretrained_parameters_have_a_place_in_the_model(tiny_bert, scan_layers)
     found = token_tagging.make(
         configs.load(f"{ROOT}/configs/bert_ner.py", overrides=overrides, schema=settings.schema)
     )
-    params, source = found.model.pretrained()
+    params, source, note = found.model.pretrained()
     assert source == tiny_bert and set(params) == {"encoder"}
-    expected = nn.meta.unbox(jax.eval_shape(found.model.init, jax.random.key(0)))["params"][
-        "encoder"
-    ]
+    assert note.startswith("its head is not taken, it has other tags (only")
+    expected = shapes_of(found)["params"]["encoder"]
     shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
     assert shapes(params["encoder"]) == shapes(expected)
+
+
+def test_a_head_of_the_same_tags_comes_with_its_rows_where_ours_are(tiny_bert, tmp_path):
+    (tmp_path / "train.conll").write_text("John\tB-PER\nO'Neil\tI-PER\nlives\tO\n")
+    model = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config["id2label"] = {"0": "I-PER", "1": "O", "2": "B-PER"}
+    (model / "config.json").write_text(json.dumps(config))
+    overrides = {
+        "init.checkpoint": str(model),
+        "text.row_length": "40",
+        "data.train": str(tmp_path / "train.conll"),
+        "data.dev": str(tmp_path / "train.conll"),
+    }
+    file = f"{ROOT}/configs/bert_ner.py:files"
+    found = token_tagging.make(configs.load(file, overrides=overrides, schema=settings.schema))
+    assert found.use.files["tags.txt"].split() == ["O", "B-PER", "I-PER"]
+    params, _, note = found.model.pretrained()
+    assert note == ""
+    expected = shapes_of(found)["params"]["head"]
+    shapes = functools.partial(jax.tree.map, lambda x: (x.shape, x.dtype))
+    assert shapes(params["head"]) == shapes(expected)
+    theirs = huggingface.read_head(tiny_bert)
+    np.testing.assert_array_equal(params["head"]["kernel"], theirs.kernel[:, [1, 2, 0]])
+    np.testing.assert_array_equal(params["head"]["bias"], theirs.bias[[1, 2, 0]])
+
+
+def test_a_run_of_before_embeddings_had_a_size_of_their_own_is_read(task, tmp_path):
+    kept = json.loads(task.use.files["encoder.json"])
+    assert "embedding_size" not in kept  # else an older run could not be resumed
+    (tmp_path / "encoder.json").write_text(json.dumps(kept))
+    assert token_tagging._read_sizes(str(tmp_path / "encoder.json")).embedding_size is None
+    (tmp_path / "encoder.json").write_text(json.dumps(kept | {"embedding_size": 8}))
+    sizes = token_tagging._read_sizes(str(tmp_path / "encoder.json"))
+    assert sizes.embedding_size == 8
+    assert token_tagging._size_record(sizes) == kept | {"embedding_size": 8}
