@@ -3,7 +3,16 @@
     python benchmarks/reading.py [--words=1000000]
 
 Each format is read in a process of its own: the seconds of a core that reading takes, without the
-imports, and by how much the process grew at its largest.
+imports, and by how much the process grew at its largest. Python 3.11, a core of a busy Xeon:
+
+| format | file, MiB | seconds | peak memory, MiB |
+| --- | --- | --- | --- |
+| CoNLL columns | 6.5 | 1.00 | 126 |
+| CoNLL-U, UPOS | 38.6 | 1.42 | 188 |
+| CSV | 9.1 | 2.45 | 119 |
+| JSONL, tokens with tags | 13.3 | 1.61 | 122 |
+| JSONL, text with spans | 9.3 | 1.77 | 117 |
+| Label Studio | 22.2 | 2.09 | 119 |
 """
 
 import argparse

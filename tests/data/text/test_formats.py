@@ -8,7 +8,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from bigjax.data.text import recognise
+from bigjax.data.text import recognise, writing
 from bigjax.data.text.cutting import RULE, cut
 from bigjax.data.text.recognise import Reading
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
@@ -324,6 +324,21 @@ def test_ud_ewt_is_read_whole(name, num_sentences, num_words):
     numbered = [line for line in path.read_text().split("\n") if re.match(r"[0-9]+\t", line)]
     assert [word for words in found.words for word in words] == [x.split("\t")[1] for x in numbered]
     assert [tag for tags in found.tags for tag in tags] == [x.split("\t")[3] for x in numbered]
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [("wnut17/dev.conll", "auto"), ("bio/bc5cdr.devel.tsv", "auto"), ("ud_ewt/dev.conllu", "none")],
+)
+def test_real_data_written_as_columns_and_as_json_lines_is_read_back_equal(tmp_path, name, scheme):
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in ../shared/data")
+    found = recognise.read(path)
+    for write in (writing.conll_lines, writing.jsonl_lines):
+        (tmp_path / "again").write_text("".join(write(found)), encoding="utf-8", newline="")
+        again = recognise.read(tmp_path / "again", Reading(scheme=scheme))
+        assert again.fingerprint() == found.fingerprint()
 
 
 # --- mutations ---
