@@ -11,11 +11,12 @@ without installation; those of wikiann and files are estimates from the measured
 | scratch | the same | random weights, own vocabulary | 0.408 | 5 minutes |
 | wikiann | WikiANN English, 20,000 sentences | minilm | 0.774 | 15 minutes |
 | conll2003 | CoNLL-2003 | minilm | not measured: the data is not free | |
-| files, on WNUT-17 | the user's CoNLL files | minilm | 0.319 | 5 minutes |
+| files, on WNUT-17 | the user's files | minilm | 0.319 | 5 minutes |
 
 wikiann and conll2003 need `pip install 'bigjax[tfds]'` and data prepared as array_record in
 --config.data.data_dir=PATH (without it: where TFDS keeps its data). files needs
---config.data.train=FILE --config.data.dev=FILE, and may have --config.data.test=FILE.
+--config.data.train=FILE, and may have --config.data.dev=FILE (else a share of train) and
+--config.data.test=FILE: columns, CoNLL-U, CSV, JSONL, Label Studio (docs/data.md).
 Every variant can start elsewhere: --config.init.checkpoint=HUGGING_FACE_FOLDER_OR_NAME.
 """
 
@@ -73,6 +74,6 @@ def conll2003(config):
 
 
 def files(config):
-    config.data = {"source": "conll", "train": "", "dev": "", "test": None}
+    config.data = {"source": "files", "train": "", "dev": None, "test": None}
     config.num_epochs = 3.0
     config.optim.learning_rate = 5e-5

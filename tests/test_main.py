@@ -98,10 +98,10 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_read(fail
     ("train", "expected"),
     [
         (SENTENCE + "saw\n", ":5: expected 2 columns as on line 1, found 1 in 'saw'"),
-        (SENTENCE + "Ann\tX-PER\n", ":5: tag 'X-PER' is in no scheme that has the tags before it"),
+        (SENTENCE + "Ann\tX-PER\n", ":5: tag 'X-PER' is not in IOB2; expected O or B-TYPE or I-TY"),
         (SENTENCE + "ann\tI-PER\n", ":5: tag 'I-PER' cannot come after 'O' in IOB2"),
         ("\n\n", ": no sentence in its 3 lines; expected one word a line"),
-        (None, ": No such file or directory; expected a file of CoNLL columns"),
+        (None, ": No such file or directory; expected a file of annotated text"),
     ],
     ids=["a column is missing", "unknown tag", "bad tag", "empty", "no file"],
 )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from seqeval.metrics import sequence_labeling, v1
 from seqeval.scheme import IOB2, Entities
 
-from bigjax.data.text.tags import conlleval_spans, may_follow, spans
+from bigjax.data.text.schemes import may_follow
+from bigjax.data.text.tags import conlleval_spans, spans
 from bigjax.errors import UserError
 from bigjax.scores.entities import EntityCounts
 from bigjax.scores.metrics import Confusion, Mean

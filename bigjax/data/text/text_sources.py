@@ -1,20 +1,31 @@
 """Owns which sources of tagged sentences there are, and the settings of each.
 
 How a format is read belongs to its module. Each function's keyword arguments are the keys of the
-config's `data` section for that source, but
-`only`, which says what of the splits to read: a finished run is scored without its training data.
+config's `data` section for that source, but `only`, which says what of the splits to read: a
+finished run is scored without its training data.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+import glob
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from bigjax.config.choices import Choice
 from bigjax.config.fields import AtLeast, Between
-from bigjax.data.text import conll, news, tfds_text
+from bigjax.data.text import news, recognise, splitting, tfds_text
+from bigjax.data.text.annotated import Repair
+from bigjax.data.text.column_layout import Column
+from bigjax.data.text.cutting import Misaligned
+from bigjax.data.text.label_studio import Annotations
+from bigjax.data.text.recognise import Format, Reading
+from bigjax.data.text.schemes import Scheme
 from bigjax.data.text.sentences import Sentences
 from bigjax.errors import UserError
+from bigjax.processes import distributed
 
 Splits = dict[str, Sentences]
+Files = str | tuple[str, ...]
 ALL = ("train", "dev", "test")
 
 
@@ -57,40 +68,116 @@ def prepared_tfds(
     return tfds_text.read(name, data_dir=data_dir, splits=splits, tokens=tokens, tags=tags)
 
 
-def conll_files(
+def annotation_files(
     *,
-    train: Annotated[str, "the file of training sentences"],
-    dev: Annotated[str, "the file by which the best checkpoint is chosen"],
-    test: Annotated[str | None, "the file of the final scores; None: there is none"] = None,
-    token_column: Annotated[int, "column of the word, from 0, negative from the end"] = 0,
-    tag_column: Annotated[int, "column of its tag, from 0, negative from the end"] = -1,
+    train: Annotated[Files, "file of training sentences, several, or a pattern ('data/*.conll')"],
+    dev: Annotated[Files | None, "the same for dev; None: a share of train"] = None,
+    test: Annotated[Files | None, "the same for test; None: there is none"] = None,
+    dev_fraction: Annotated[float, Between(0, 0.9), "that share, by a hash of the words"] = 0.1,
+    folds: Annotated[
+        int | None, AtLeast(2), "equal parts of train, one of which is test: cross-validation"
+    ] = None,
+    fold: Annotated[int, AtLeast(0), "which of them, from 0"] = 0,
+    format: Annotated[Format, "what the files are; 'auto': by their content"] = "auto",
+    encoding: Annotated[str, "of their characters, such as 'latin-1'"] = "utf-8",
+    token_column: Annotated[
+        Column, "where the words are: index, from the end where negative, or name; None: by names"
+    ] = None,
+    tag_column: Annotated[
+        Column, "where their tags are ('upos', a key of MISC); None: by names, else the last"
+    ] = None,
     separator: Annotated[
         str | None, "between columns; None: tabs where the first line has one, else spaces"
     ] = None,
     scheme: Annotated[
-        Literal["auto", "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "none"],
-        "how tags mark entities; 'none': they do not, as parts of speech; 'auto': by the tags",
+        Scheme, "how tags mark entities; 'none': they do not, as parts of speech; 'auto': by them"
     ] = "auto",
+    tag_names: Annotated[
+        tuple[str, ...] | None, "what tags that are numbers mean, such as O,B-PER,I-PER"
+    ] = None,
+    repair: Annotated[
+        Repair, "tags that break the scheme: an error, or read as the script conlleval does"
+    ] = "none",
+    misaligned: Annotated[
+        Misaligned, "spans that start or end inside a word: an error, grown to words, or dropped"
+    ] = "error",
+    annotations: Annotated[
+        Annotations, "which of a task's annotations in Label Studio; 'one': there may be only one"
+    ] = "one",
     only: Sequence[str] = ALL,
 ) -> Splits:
-    """The user's own CoNLL column files, one for each split."""
+    """The user's own files, as annotation tools write them; what each was read as is printed."""
+    reading = Reading(
+        format, encoding, token_column, tag_column, separator, scheme, tag_names, repair,
+        misaligned, annotations,
+    )  # fmt: skip
     given = {"train": train, "dev": dev, "test": test}
-    paths = {split: path for split, path in given.items() if split in only}
-    for split, path in paths.items():
-        if path == "":
-            raise UserError(f"data.{split} is empty: give a file with --config.data.{split}=PATH")
-    return {
-        split: conll.read(
-            path,
-            token_column=token_column,
-            tag_column=tag_column,
-            separator=separator,
-            scheme=scheme,
-        )
-        for split, path in paths.items()
-        if path is not None
-    }
+    which = None if folds is None else (fold, folds)
+    return _parted(given, reading=reading, dev_fraction=dev_fraction, fold=which, only=only)
 
 
-SOURCES = {"news": embedded_news, "tfds": prepared_tfds, "conll": conll_files}
+def _parted(
+    given: Mapping[str, Files | None],
+    *,
+    reading: Reading,
+    dev_fraction: float,
+    fold: tuple[int, int] | None,
+    only: Sequence[str],
+) -> Splits:
+    """The splits of `only`. fold: which of how many of train is test, or None."""
+    if fold is not None and given["test"] is not None:
+        raise UserError("data.folds makes test of train; expected data.test=None with it")
+    held_out = given["dev"] is None and dev_fraction > 0
+    of_train = {"train": True, "dev": held_out, "test": fold is not None}
+    splits = {}
+    if any(of_train[split] for split in only):
+        train = _read(given["train"], setting="data.train", reading=reading)
+        if fold is not None:
+            train, splits["test"] = splitting.fold(train, number=fold[0], of=fold[1])
+        if held_out:
+            train, splits["dev"] = splitting.hold_out(train, fraction=dev_fraction)
+        splits["train"] = train
+    for split in ("dev", "test"):
+        if given[split] is not None and split in only:
+            splits[split] = _read(given[split], setting=f"data.{split}", reading=reading)
+    return {split: splits[split] for split in ALL if split in splits and split in only}
+
+
+def _read(given: str | Sequence[str], *, setting: str, reading: Reading) -> Sentences:
+    parts = []
+    for path in _paths(given, setting=setting):
+        parts.append(recognise.read(path, reading))
+        if distributed.number() == 0:
+            print(f"read {parts[-1].origin.found[0]}", flush=True)
+    return splitting.join(parts)
+
+
+def _paths(given: str | Sequence[str], *, setting: str) -> list[str]:
+    """The files of a split. A text is one file, where there is one of that name, else a pattern, or
+    several parted by commas."""
+    if not given:
+        raise UserError(f"{setting} is empty: give a file with --config.{setting}=PATH")
+    if isinstance(given, str):
+        given = [given] if os.path.exists(given) else given.split(",")
+    paths = []
+    for path in map(os.path.expanduser, given):
+        if os.path.exists(path) or not glob.has_magic(path):
+            paths.append(path)
+            continue
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            raise UserError(f"{setting}={path!r}: no file matches; expected a path or a pattern")
+        paths += found
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise UserError(f"{setting}: {twice[0]} is there twice; expected each file once")
+    return paths
+
+
+SOURCES = {
+    "news": embedded_news,
+    "tfds": prepared_tfds,
+    "files": annotation_files,
+    "conll": annotation_files,  # its name when it read nothing else
+}
 SOURCE = Choice("source", SOURCES, "where the sentences come from")

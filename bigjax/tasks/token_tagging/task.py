@@ -17,7 +17,7 @@ from bigjax.config.sections import Batch, Evaluation, Init, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
-from bigjax.data.text.sentences import Sentences, Strings
+from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
@@ -31,7 +31,8 @@ from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Loss, Rows, Vocabulary
 
 SECTIONS = settings.SECTIONS
-TAGS_FILE, ENCODER_FILE = "tags.txt", "encoder.json"  # in the run folder; the encoder's sizes
+# In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
+TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
 
 
 def make(config: Config) -> Task:
@@ -54,7 +55,8 @@ def make(config: Config) -> Task:
         pretrained=pretrained,
         adopt=functools.partial(_adopt, tags=tags, scan_layers=compute.scan_layers, sizes=sizes),
     )
-    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    rule = sentences["train"].origin.rule
+    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
@@ -74,7 +76,8 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
         weights_T=None,
         pretrained=None,
     )
-    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    rule = _read_rule(os.path.join(folder, WORDS_FILE))
+    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
 
 
 def _encode_splits(
@@ -113,6 +116,7 @@ def _task(
     tags: Sequence[str],
     tokenizer: Any,
     sizes: bert.Sizes,
+    rule: str,
 ) -> Task:
     batch_rows = config.of(Evaluation).batch_rows
     return Task(
@@ -142,6 +146,7 @@ def _task(
                 "tokenizer.json": tokenizer.to_str(pretty=True),
                 TAGS_FILE: "\n".join(tags) + "\n",
                 ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
+                WORDS_FILE: json.dumps({"rule": rule}) + "\n",
             },
             encode=functools.partial(
                 _encode,
@@ -266,6 +271,19 @@ def _read_sizes(path: str) -> bert.Sizes:
         with open(path, encoding="utf-8") as file:
             return bert.Sizes(**json.load(file))
     except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
+        ) from error
+
+
+def _read_rule(path: str) -> str:
+    """The rule that cut a run's text into words; earlier runs read only words."""
+    if not os.path.exists(path):
+        return PRE_SPLIT
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file)["rule"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); expected that of a run of token tagging"
         ) from error

@@ -241,6 +241,30 @@ def test_balanced_weights_give_each_tag_of_training_the_same_share(splits):
 # --- use ------------------------------------------------------------------------------------------
 
 
+def test_the_rule_that_cut_text_into_words_is_kept_with_the_run(task, tmp_path):
+    assert json.loads(task.use.files["words.json"]) == {"rule": "pre-split"}
+    lines = [{"text": f"Ada {i} sang.", "spans": [[0, 3, "PER"]]} for i in range(40)]
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    given = {key: value for key, value in SIZES.items() if not key.startswith("data.")}
+    file = f"{ROOT}/configs/bert_ner.py:files"
+    given |= {"data.train": str(path), "init.checkpoint": "none"}
+    config = configs.load(file, overrides=given, schema=settings.schema)
+    made = token_tagging.make(config)
+    assert json.loads(made.use.files["words.json"]) == {"rule": "unicode-1"}
+    assert (made.data.train.num_examples, made.data.evals["dev"].num_examples) == (36, 4)
+    for name, content in made.use.files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    loaded = token_tagging.load(config, str(tmp_path), splits=["dev"])
+    assert loaded.use.files == made.use.files
+    (tmp_path / "words.json").unlink()  # a run of before
+    loaded = token_tagging.load(config, str(tmp_path), splits=["dev"])
+    assert json.loads(loaded.use.files["words.json"]) == {"rule": "pre-split"}
+    (tmp_path / "words.json").write_text("{}")
+    with pytest.raises(UserError, match="words.json: cannot be read"):
+        token_tagging.load(config, str(tmp_path), splits=["dev"])
+
+
 def test_a_finished_run_is_loaded_without_its_training_data(task, splits, variables, tmp_path):
     """Its sentences, as raw words, get the tags that scoring gives them."""
     for name, content in task.use.files.items():
