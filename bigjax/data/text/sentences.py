@@ -12,6 +12,10 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
+PRE_SPLIT = "pre-split"  # the rule that cut text into words is not known: the data came as words
+
 _BLOCK = 4096  # sentences that are strings at a time
 
 
@@ -75,11 +79,6 @@ class Strings:
         """How often each of `distinct` occurs."""
         counts = np.bincount(self.ids, minlength=len(self.distinct))
         return dict(zip(self.distinct, counts.tolist()))
-
-
-import numpy as np
-
-PRE_SPLIT = "pre-split"  # the rule that cut text into words is not known: the data came as words
 
 
 class Note(NamedTuple):
