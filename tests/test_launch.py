@@ -104,7 +104,7 @@ def shellcheck(text: str) -> str:
     return subprocess.run(command, input=text, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", (*SCRIPTS, "../.ci/run"))
 def test_shellcheck_finds_nothing_in_a_script(script):
     assert shellcheck((LAUNCH / script).read_text()) == ""
     assert "SC2086" in shellcheck("rm $1")  # it does look

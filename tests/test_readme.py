@@ -54,9 +54,9 @@ def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:
                 assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_ci_runs_the_readmes_test_command() -> None:
+def test_ci_runs_the_readmes_test_command_and_what_that_leaves_out() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "<!-- tests -->" in script
+    assert "<!-- tests -->" in script and "-m pytest -m slow" in script
     block = README.split("<!-- tests -->")[1].split("```bash\n")[1].split("```")[0]
     assert "-m pytest" in block
 
