@@ -17,6 +17,7 @@ from bigjax.data.text import schemes
 from bigjax.data.text.sentences import PRE_SPLIT, Note, Origin, Sentences, Strings
 from bigjax.errors import UserError
 
+_BLOCK = 2**20  # characters of a file that are cut into lines at a time
 NUM_SHOWN = 5  # of what is wrong with a file, the rest is counted
 Repair = Literal["none", "conlleval"]
 REPAIR = (
@@ -75,10 +76,19 @@ def read_text(path: str | os.PathLike, *, encoding: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Not `str.splitlines`, which also splits at characters that words of real files hold."""
+    """Not `str.splitlines`, which also splits at characters that words of real files hold. Lines
+    that are equal are one object: of a large file of columns most are."""
     if "\r" in text:
         text = re.sub(r"\r*\n|\r", "\n", text)
-    return text.split("\n")
+    lines: list[str] = []
+    known: dict[str, str] = {}
+    begin = 0
+    while begin >= 0:
+        end = text.find("\n", begin + _BLOCK)
+        block = text[begin : end if end >= 0 else None].split("\n")
+        lines.extend(map(known.setdefault, block, block))
+        begin = end + 1 if end >= 0 else -1
+    return lines
 
 
 def to_sentences(

@@ -6,13 +6,14 @@ import re
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from conftest import ROOT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bigjax.data.text import recognise
+from bigjax.data.text import annotated, recognise
 from bigjax.data.text.recognise import Reading
 from bigjax.errors import UserError
 
@@ -454,3 +455,10 @@ def test_a_file_in_a_named_encoding_is_read(encoding):
 )
 def test_bytes_of_another_encoding_are_an_error_with_their_line(data, encoding, message):
     assert read_error(data, encoding=encoding).startswith(message)
+
+
+@given(st.text("ab\n\r\u2028", max_size=30), st.integers(1, 6))
+def test_lines_are_the_same_however_large_the_blocks_are_that_they_are_cut_from(text, size):
+    with mock.patch.object(annotated, "_BLOCK", size):
+        found = annotated.split_lines(text)
+    assert found == re.split(r"\r*\n|\r", text)
