@@ -38,7 +38,7 @@ def test_every_setting_of_the_readme_is_one() -> None:
     assert len(mentioned) >= 10
     for key, quoted, plain in mentioned:
         overrides = {key: quoted or plain}
-        if key == "batch.rows":
+        if key in ("batch.rows", "batch.tokens"):
             overrides["batch.examples"] = "None"
         of_images = key.startswith("augment.") or key == "loss.class_weights"
         file = ROOT / "configs" / ("cnn_digits.py" if of_images else "bert_ner.py")
