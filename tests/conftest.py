@@ -2,6 +2,7 @@
 may lack, in which case the tests that want it are skipped and say so."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -9,13 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-# All are read once, when JAX is imported, so they are set before anything imports it.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
+# Compiling takes longer than running here, so it is done with as little care as there is: with
+# the simpler of XLA's two ways to emit fused loops where there still are two. `.ci/run` sets the
+# variable to 0 for the slow tests. All are read once, when JAX is imported or first used.
+_flags = os.environ.get("XLA_FLAGS", "")
+if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
+    _flags += " --xla_cpu_parallel_codegen_split_count=1"
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        _flags += " --xla_cpu_use_fusion_emitters=false"
+
+
+def xla_flags(num_devices: int) -> str:
+    """The variable XLA_FLAGS of a process with so many fake devices."""
+    return f"{_flags} --xla_force_host_platform_device_count={num_devices}"
+
+
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compiling takes longer than running here. `.ci/run` sets it to 0 for the slow tests.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # A job in the background or under nohup is started with these ignored, and so is all it starts.
 for _number, _handler in (

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import warm
+from conftest import xla_flags
 from jax.sharding import Mesh
 
 from bigjax.checkpoints import manifest
@@ -142,7 +143,7 @@ def start_changed(
 
 
 def one_device_environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    return os.environ | {"XLA_FLAGS": xla_flags(1)}
 
 
 def output_of(workdir: Path) -> str:

@@ -132,10 +132,8 @@ def save(workdir: Path, state) -> None:
 
 def compare(made: Path, *, num_kills: int = 1) -> None:
     """verify_resume of runs that end at once, as those in `made`."""
-    config = {
-        "verify": {"num_steps": 3, "num_kills": num_kills},
-        "": {"seed": 0, "steps_per_dispatch": 1},
-    }
+    given = {"verify.num_steps": "3", "verify.num_kills": str(num_kills)}
+    config = load(config_in(made.parent), given)
     command = [sys.executable, "-c", COPIES, str(made)]
     verify_mode.verify_resume(config, command=command, workdir=str(made.parent / "verified"))
 
@@ -212,7 +210,7 @@ def test_what_an_earlier_comparison_left_is_not_compared(made, capsys):
 
 def test_a_run_that_fails_is_told_with_its_last_line_and_where_its_output_is(tmp_path):
     command = [sys.executable, "-c", "import sys; print('one'); sys.exit('error: two')"]
-    config = {"verify": {"num_steps": 3, "num_kills": 1}, "": {"seed": 0, "steps_per_dispatch": 1}}
+    config = load(config_in(tmp_path), {"verify.num_steps": "3", "verify.num_kills": "1"})
     with pytest.raises(UserError) as error:
         verify_mode.verify_resume(config, command=command, workdir=str(tmp_path))
     output = tmp_path / "straight" / "output.txt"

@@ -49,7 +49,7 @@ def taught(circles, *, teacher: np.ndarray) -> types.SimpleNamespace:
         return task._replace(model=model._replace(apply=apply, frozen=frozen))
 
     return types.SimpleNamespace(
-        sections=circles.sections,
+        SECTIONS=circles.SECTIONS,
         make=lambda config: with_teacher(circles.make(config)),
         load=lambda config, folder, *, splits: with_teacher(
             circles.load(config, folder, splits=splits)

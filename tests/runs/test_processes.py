@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 import warm
-from conftest import ROOT
+from conftest import ROOT, xla_flags
 from jax.sharding import Mesh
 
 from bigjax.checkpoints.save import Checkpoints
@@ -85,8 +85,7 @@ class Group:
         workdir.mkdir(exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        fake = f"--xla_force_host_platform_device_count={num_devices}"
-        environment = os.environ | {"XLA_FLAGS": fake, "PACE": str(pace)}
+        environment = os.environ | {"XLA_FLAGS": xla_flags(num_devices), "PACE": str(pace)}
         self._outputs = [workdir / f"output.{time.monotonic_ns()}.{i}" for i in range(num)]
         self.processes = []
         for i, path in enumerate(self._outputs):
