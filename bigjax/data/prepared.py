@@ -98,7 +98,13 @@ def _import_tfds() -> ModuleType:
 
 
 def _data_dir(data_dir: str | os.PathLike | None) -> Path:
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    found = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    try:
+        os.fspath(found).encode()
+    except UnicodeEncodeError as error:
+        problem = "its path is not UTF-8, and array_record opens no other"
+        raise UserError(f"data_dir={found}: {problem}; rename the folder, or link to it") from error
+    return found
 
 
 def _find_prepared(name: str, *, data_dir: str | os.PathLike | None) -> Path:

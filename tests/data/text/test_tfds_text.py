@@ -1,5 +1,6 @@
 """Datasets built here and WikiANN, read without TensorFlow, and the ways that goes wrong."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -151,6 +152,13 @@ def test_a_config_is_found_by_name_and_the_folder_by_the_environment(data_dir, m
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     assert reader.read("tiny_configs/yy")["dev"].words == sentences(0, 5)[0]
     assert reader.read("tiny_configs/yy:1.0.0")["dev"].where == "tiny_configs/yy:1.0.0:validation"
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_an_error_of_one_line(data_dir, tmp_path):
+    """The library that opens its files knows no other names."""
+    link = tmp_path / os.fsdecode(b"donn\xe9es")
+    link.symlink_to(data_dir)
+    assert "its path is not UTF-8" in read_error("tiny_ner", data_dir=link)
 
 
 def test_without_a_config_the_default_one_is_read(data_dir, tmp_path):
