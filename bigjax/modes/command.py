@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
             workdir=flags.workdir,
             overrides=rest,
             allow_config_change=flags.allow_config_change,
+            strict=flags.strict,
             processes=Processes(
                 flags.distributed,
                 flags.coordinator,
@@ -96,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         "--allow_config_change",
         action="store_true",
         help="resume a run though settings that change training differ from its own",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --mode=check: exit code 2 where the data has something serious, such as "
+        "sentences or images that train and test share",
     )
     parser.add_argument(
         "--devices",
