@@ -61,8 +61,13 @@ def conflicts(keys: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, int]]
 
 
 def pairs_of(
-    places: np.ndarray, others: np.ndarray, *, name: Callable[[int], str], other: Callable
+    places: np.ndarray,
+    others: np.ndarray,
+    *,
+    name: Callable[[int], str],
+    other: Callable[[int], str],
+    text: Callable[[int], str] | None = None,
 ) -> tuple[str, ...]:
-    """The first pairs as text."""
+    """The first pairs: the name of each place, that of the other, and the text there."""
     shown = zip(places[:NUM_PLACES].tolist(), others[:NUM_PLACES].tolist())
-    return tuple(f"{name(a)} = {other(b)}" for a, b in shown)
+    return tuple(f"{name(a)} = {other(b)}{text(a) if text else ''}" for a, b in shown)

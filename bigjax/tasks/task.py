@@ -170,6 +170,6 @@ class Entry(Protocol):
 
 
 __all__ = [
-    "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Model", "Outputs", "Pretrained", "Score",
-    "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
+    "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Model", "Outputs", "Pretrained",
+    "Score", "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
 ]  # fmt: skip

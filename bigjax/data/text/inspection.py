@@ -79,11 +79,12 @@ def _keys(splits: Mapping[str, Sentences]) -> dict[str, Keys]:
 
 def _repeated(split: str, sentences: Sentences, keys: Keys) -> Iterator[Finding]:
     name = lambda i: place(split, sentences, i)  # noqa: E731
+    text = lambda i: f": {odd_words.excerpt(sentences.words[i])}"  # noqa: E731
     again, first = repeats(keys.words)
     yield Finding(
         f"{split}: sentences that were there before",
         len(again),
-        pairs_of(again, first, name=name, other=name),
+        pairs_of(again, first, name=name, other=name, text=text),
     )
     near, first = repeats(keys.near)
     fresh = keys.has_letter[near] & ~np.isin(near, again)
@@ -91,7 +92,7 @@ def _repeated(split: str, sentences: Sentences, keys: Keys) -> Iterator[Finding]
     yield Finding(
         f"{split}: sentences nearly as one before, but for capitals, digits and punctuation",
         len(near),
-        pairs_of(near, first, name=name, other=name),
+        pairs_of(near, first, name=name, other=name, text=text),
     )
 
 
@@ -100,6 +101,7 @@ def _overlaps(splits: Mapping[str, Sentences], keys: Mapping[str, Keys]) -> Iter
         names = {
             "name": lambda i, split=split: place(split, splits[split], i),
             "other": lambda i, one=one: place(one, splits[one], i),
+            "text": lambda i, split=split: f": {odd_words.excerpt(splits[split].words[i])}",
         }
         of_both, others = matches(keys[split].words, among=keys[one].words)
         yield Finding(
@@ -179,7 +181,9 @@ def _first_with(split: str, sentences: Sentences, tag: str) -> str:
 
 def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> Iterator[Finding]:
     def named(numbers: np.ndarray) -> tuple[str, ...]:
-        return tuple(place(split, sentences, i) for i in numbers[:NUM_PLACES].tolist())
+        first = numbers[:NUM_PLACES].tolist()
+        excerpt = lambda i: odd_words.excerpt(sentences.words[i])  # noqa: E731
+        return tuple(f"{place(split, sentences, i)}: {excerpt(i)}" for i in first)
 
     lengths = sentences.words.lengths
     short = np.flatnonzero(lengths < 2)

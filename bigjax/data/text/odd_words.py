@@ -2,7 +2,7 @@
 entities that begin or end in punctuation, words that are tagged one way here and another there."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from bigjax.data.text.sentences import Sentences
 from bigjax.data.text.tags import entity_type, has_spans
 
 USUAL = 0.8  # a word that has one type in this share of its occurrences or more means that type
-_NUM_SHOWN = 40  # characters of a word
+_NUM_SHOWN = 50  # characters of a text
 
 
 def plain(word: str) -> str:
@@ -29,8 +29,13 @@ def visible(word: str) -> str:
 
 
 def shown(word: str) -> str:
-    """A word for a message: quoted, what cannot be seen as an escape, not too long."""
+    """A text for a message: quoted, what cannot be seen as an escape, not too long."""
     return repr(word if len(word) <= _NUM_SHOWN else f"{word[:_NUM_SHOWN]}...")
+
+
+def excerpt(words: Iterable[str]) -> str:
+    """Words for a message, as they are joined by blanks."""
+    return shown(" ".join(words))
 
 
 def in_split(split: str, sentences: Sentences) -> Iterator[Finding]:
@@ -44,12 +49,18 @@ def in_split(split: str, sentences: Sentences) -> Iterator[Finding]:
         return
     edge = np.array([_is_edge(word) for word in words.distinct], bool)[words.ids]
     begins, ends, illegal = _tag_places(sentences)
-    yield _of_words(
-        f"{split}: entities that begin in blank or punctuation", split, sentences, begins & edge
-    )
-    yield _of_words(
-        f"{split}: entities that end in blank or punctuation", split, sentences, ends & edge
-    )
+    starts = np.flatnonzero(begins)
+    stops = np.searchsorted(ends_at := np.flatnonzero(ends), starts)
+    stops = ends_at[stops] + 1
+    for what, odd in (("begin", edge[starts]), ("end", edge[stops - 1])):
+        shown_first = zip(starts[odd][:NUM_PLACES].tolist(), stops[odd][:NUM_PLACES].tolist())
+        places = tuple(
+            f"{_place(split, sentences, start)}: "
+            f"{excerpt(words.distinct[i] for i in words.ids[start:stop])}"
+            for start, stop in shown_first
+        )
+        what = f"{split}: entities that {what} in blank or punctuation"
+        yield Finding(what, int(odd.sum()), places)
     yield _of_words(
         f"{split}: I- tags with no entity before them to go on with", split, sentences, illegal
     )
