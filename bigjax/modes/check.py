@@ -38,13 +38,13 @@ def check(config: Config, *, strict: bool = False) -> None:
     _table("between devices, an update", _collective_rows(setup))
     serious = [f"{found.what} ({found.count:,})" for found in findings if found.serious]
     if strict and serious:
-        raise UserError(f"--strict: {'; '.join(serious)}; see where under 'deserves a look'")
+        raise UserError(f"--strict: serious: {'; '.join(serious)}; they are above, marked !")
 
 
 def _findings(findings: Sequence[Finding]) -> None:
     if not findings:
         return
-    print("\ndata that deserves a look (! is serious)")
+    print("\nwhat of the data deserves a look (! is serious)")
     width = max(len(f"{found.count:,}") for found in findings)
     for found in findings:
         print(f"  {'!' if found.serious else ' '} {found.count:>{width},}  {found.what}")

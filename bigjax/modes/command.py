@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--strict",
         action="store_true",
         help="with --mode=check: exit code 2 where the data has something serious, such as "
-        "sentences or images that train and test share",
+        "examples that train and test share (docs/data.md)",
     )
     parser.add_argument(
         "--devices",

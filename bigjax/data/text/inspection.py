@@ -176,7 +176,7 @@ def _first_with(split: str, sentences: Sentences, tag: str) -> str:
     number = list(sentences.tags.distinct).index(tag)
     at = np.flatnonzero(sentences.tags.ids == number)
     sentence = np.searchsorted(sentences.tags.offsets, at[0], side="right") - 1
-    return f"{place(split, sentences, int(sentence))}: {tag} ({len(at):,} times)"
+    return f"{place(split, sentences, int(sentence))}: {tag} ({len(at):,})"
 
 
 def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> Iterator[Finding]:
@@ -197,7 +197,9 @@ def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> I
     yield Finding(
         f"{split}: sentences longer than a row, cut into windows",
         len(long),
-        tuple(f"{p} ({lengths[i]} words)" for p, i in zip(named(long), long)),
+        tuple(
+            f"{p} ({lengths[i]} word{'s' * (lengths[i] > 1)})" for p, i in zip(named(long), long)
+        ),
     )
 
 

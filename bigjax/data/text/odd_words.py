@@ -2,7 +2,7 @@
 entities that begin or end in punctuation, words that are tagged one way here and another there."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from bigjax.data.text.tags import entity_type, has_spans
 
 USUAL = 0.8  # a word that has one type in this share of its occurrences or more means that type
 _NUM_SHOWN = 50  # characters of a text
+
+_PAIRS = ("()", "[]", "{}", "<>", "«»", "“”", "‘’", ("``", "''"), ("''", "''"), "''", '""')
 
 
 def plain(word: str) -> str:
@@ -47,20 +49,21 @@ def in_split(split: str, sentences: Sentences) -> Iterator[Finding]:
     )
     if not has_spans(sentences.tags.distinct):
         return
-    edge = np.array([_is_edge(word) for word in words.distinct], bool)[words.ids]
     begins, ends, illegal = _tag_places(sentences)
-    starts = np.flatnonzero(begins)
-    stops = np.searchsorted(ends_at := np.flatnonzero(ends), starts)
-    stops = ends_at[stops] + 1
-    for what, odd in (("begin", edge[starts]), ("end", edge[stops - 1])):
-        shown_first = zip(starts[odd][:NUM_PLACES].tolist(), stops[odd][:NUM_PLACES].tolist())
-        places = tuple(
-            f"{_place(split, sentences, start)}: "
-            f"{excerpt(words.distinct[i] for i in words.ids[start:stop])}"
-            for start, stop in shown_first
-        )
-        what = f"{split}: entities that {what} in blank or punctuation"
-        yield Finding(what, int(odd.sum()), places)
+    starts, last = np.flatnonzero(begins), np.flatnonzero(ends)
+    last = last[np.searchsorted(last, starts)]
+    edge = np.array([_is_edge(word) for word in words.distinct], bool)[words.ids]
+    for what, at in (("begin", starts), ("end", last)):
+        odd, places = 0, []
+        for i in np.flatnonzero(edge[at]).tolist():
+            entity = [words.distinct[k] for k in words.ids[starts[i] : last[i] + 1].tolist()]
+            word = words.distinct[words.ids[at[i]]]
+            if _has_partner(word, entity):
+                continue
+            odd += 1
+            if len(places) < NUM_PLACES:
+                places.append(f"{_place(split, sentences, int(at[i]))}: {excerpt(entity)}")
+        yield Finding(f"{split}: entities that {what} in blank or punctuation", odd, tuple(places))
     yield _of_words(
         f"{split}: I- tags with no entity before them to go on with", split, sentences, illegal
     )
@@ -172,6 +175,16 @@ def place(split: str, sentences: Sentences, number: int) -> str:
     if len(sentences.origin.file):
         return sentences.origin.place(number)
     return f"{split} sentence {number + 1}"
+
+
+def _has_partner(word: str, entity: Sequence[str]) -> bool:
+    """Whether a bracket or quote has its other half in the entity, as in "Ali ( boxer )"."""
+    return any(
+        entity.count(other) > (other == word)
+        for pair in _PAIRS
+        for one, other in (pair, pair[::-1])
+        if one == word
+    )
 
 
 def _is_edge(word: str) -> bool:
