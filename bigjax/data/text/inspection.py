@@ -198,7 +198,7 @@ def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> I
         f"{split}: sentences longer than a row, cut into windows",
         len(long),
         tuple(
-            f"{p} ({lengths[i]} word{'s' * (lengths[i] > 1)})" for p, i in zip(named(long), long)
+            f"{p} ({n} word{'s' * (n > 1)})" for p, n in zip(named(long), lengths[long].tolist())
         ),
     )
 
