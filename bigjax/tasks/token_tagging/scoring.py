@@ -74,7 +74,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
         num_sentences, num_words = len(split.sentences.words), len(split.labels)
         lengths, windows = split.sentences.words.lengths, split.windows.lengths
         at = (5, 50, 95, 99)
-        of_each = ", ".join(f"{p}%: {n:.0f}" for p, n in zip(at, np.percentile(lengths, at)))
+        of_each = ", ".join(f"{p}%: {n:,.0f}" for p, n in zip(at, np.percentile(lengths, at)))
         extra = len(windows) - num_sentences
         more = f", {extra:,} more than sentences (long ones are split)" if extra else ""
         unknown = split.windows.num_unknown_words
@@ -85,7 +85,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
                 f"{num_sentences:,} sentences, {num_words:,} words, {windows.sum():,} sub-words "
                 "with special tokens",
             ),
-            (f"{name}: words a sentence", f"{of_each}, longest: {lengths.max()}"),
+            (f"{name}: words a sentence", f"{of_each}, longest: {lengths.max():,}"),
             (f"{name}: windows", f"{len(windows):,}{more}"),
             (
                 f"{name}: rows",
