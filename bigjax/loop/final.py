@@ -42,7 +42,6 @@ def score_splits(
         return flat
     if task.data.train is not None:  # else the report is of the run that was trained
         folder.write_data_report(workdir, task=task, findings=task.data.findings())
-        between()
     folder.write_results(workdir, task=task, scores=scores, step=step)
     path = page.write(workdir)
     told = f"; scores of step {step}: {_headline(scorer, flat)}" if flat else "; no split to score"

@@ -101,15 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="with --mode=check: exit code 2 where the data has something serious, such as "
-        "examples that train and test share (docs/data.md)",
+        help="with --mode=check: exit code 2 for serious data flaws",
     )
     parser.add_argument(
         "--devices",
         type=int,
         metavar="N",
-        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what a mesh "
-        "that is not there would take",
+        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what such a "
+        "mesh would take",
     )
     several = parser.add_argument_group("several processes (see docs/launch.md)")
     several.add_argument(

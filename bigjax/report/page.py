@@ -238,14 +238,21 @@ def _data(report: dict | list) -> str:
     if isinstance(report, list):  # of a run from before there were findings
         report = {"rows": report}
     facts = sections.facts({"rows": report.get("rows", [])})
-    rows = [
-        [found["what"], found["count"], "serious" if found["serious"] else "", found["places"]]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(found["what"])}</th>'
+        f'<td class="number">{sections.text(found["count"])}</td>'
+        f"<td>{'serious' if found['serious'] else ''}</td>"
+        f"<td>{'<br>'.join(map(escape, found['places']))}</td></tr>"
         for found in report.get("findings", [])
-    ]
+    )
     if not rows:
         return facts
-    columns = ["what deserves a look", "count", "", "where, at most five"]
-    return facts + sections.table({"columns": columns, "rows": rows})
+    names = ("what deserves a look", "count", "", "where, at most five")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'{facts}<div class="box"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _config(config: dict) -> str:
