@@ -45,6 +45,7 @@ def fails(capsys):
         (["--config.num_steps"], "--config.num_steps: a value is missing"),
         (["--wrokdir=x"], "unknown argument '--wrokdir=x'; settings are given as --config.KEY"),
         (["train"], "unknown argument 'train'"),
+        (["--strict"], "--strict goes with --mode=check, not with --mode=train"),
         (["--mode=trian"], "argument --mode: invalid choice: 'trian' (choose from "),
         (["--mode"], "argument --mode: expected one argument; --help lists the flags"),
         (["--config.seed=-1"], "seed=-1: expected from 0"),

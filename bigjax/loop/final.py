@@ -40,6 +40,8 @@ def score_splits(
     writer.flush()
     if not distributed.is_first():
         return flat
+    if task.data.train is not None:  # else the report is of the run that was trained
+        folder.write_data_report(workdir, task=task, findings=task.data.findings())
     folder.write_results(workdir, task=task, scores=scores, step=step)
     path = page.write(workdir)
     told = f"; scores of step {step}: {_headline(scorer, flat)}" if flat else "; no split to score"

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,22 +13,43 @@ from bigjax.engine import collectives, cost
 from bigjax.engine.build import Setup, build, duration, num_params
 from bigjax.errors import UserError
 from bigjax.processes import distributed
+from bigjax.tasks.task import Finding
 from bigjax.trees import leaf_names
 
 CPU_PLAN = "a CPU's plan: bfloat16 goes as float32, a reduce-scatter as an all-reduce and a slice"
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, strict: bool = False) -> None:
     """Resolves the config, reads the data, derives shapes and shardings, compiles the train step,
-    and prints what came of it."""
+    and prints what came of it.
+
+    Raises:
+      UserError: `strict`, and something in the data is serious; after everything was printed.
+    """
     setup = build(config)
     if not distributed.is_first():
         return
     _table("settings", _setting_rows(config))
+    findings = setup.task.data.findings()
     _table("data", setup.task.data.report())
+    _findings(findings)
     _table("run", _run_rows(setup))
     _table("memory of a device", _memory_rows(setup))
     _table("between devices, an update", _collective_rows(setup))
+    serious = [f"{found.what} ({found.count:,})" for found in findings if found.serious]
+    if strict and serious:
+        raise UserError(f"--strict: serious: {'; '.join(serious)}; they are above, marked !")
+
+
+def _findings(findings: Sequence[Finding]) -> None:
+    if not findings:
+        return
+    print("\nwhat of the data deserves a look (! is serious)")
+    width = max(len(f"{found.count:,}") for found in findings)
+    for found in findings:
+        print(f"  {'!' if found.serious else ' '} {found.count:>{width},}  {found.what}")
+        for place in found.places:
+            print(f"{'':{width + 8}}{place}")
 
 
 def _setting_rows(config: Config) -> list[tuple[str, str]]:

@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
             workdir=flags.workdir,
             overrides=rest,
             allow_config_change=flags.allow_config_change,
+            strict=flags.strict,
             processes=Processes(
                 flags.distributed,
                 flags.coordinator,
@@ -98,11 +99,16 @@ def _parser() -> argparse.ArgumentParser:
         help="resume a run though settings that change training differ from its own",
     )
     parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --mode=check: exit code 2 for serious data flaws",
+    )
+    parser.add_argument(
         "--devices",
         type=int,
         metavar="N",
-        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what a mesh "
-        "that is not there would take",
+        help="as if there were N devices (fake ones, of the CPU); with --mode=check, what such a "
+        "mesh would take",
     )
     several = parser.add_argument_group("several processes (see docs/launch.md)")
     several.add_argument(

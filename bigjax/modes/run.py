@@ -24,6 +24,7 @@ def run(
     workdir: str | None,
     overrides: Sequence[str],
     allow_config_change: bool = False,
+    strict: bool = False,
     processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> None:
     """Runs `mode` with the flags as they were given.
@@ -34,6 +35,8 @@ def run(
     given = configs.parse_overrides(overrides)
     if mode != "check" and not workdir:
         raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of the run")
+    if strict and mode != "check":
+        raise UserError(f"--strict goes with --mode=check, not with --mode={mode}")
     if mode == "verify_resume":
         found = _load(mode, config=config, workdir=workdir, overrides=given)
         command = [sys.executable, os.path.abspath(sys.argv[0])]
@@ -60,7 +63,7 @@ def run(
         elif mode == "evaluate":
             evaluate.score_run(found, workdir=workdir, progress=watchdog.progress)
         else:
-            check(found)
+            check(found, strict=strict)
 
 
 def _load(

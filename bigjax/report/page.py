@@ -57,7 +57,7 @@ def write(workdir: str) -> str:
     blocks = [("Training curves", curves), ("Scores", scores)]
     blocks += [(section["title"], sections.render(section)) for section in results["sections"]]
     blocks += [
-        ("Data", sections.facts({"rows": _read_json(folder / "data_report.json") or []})),
+        ("Data", _data(_read_json(folder / "data_report.json"))),
         ("Throughput", _throughput(metrics)),
         ("Configuration", _config(config)),
         ("Environment", sections.facts({"rows": list(environment.items())})),
@@ -231,6 +231,28 @@ def _scores(scores: dict[str, float], *, titles: dict[str, str]) -> str:
     groups = list(dict.fromkeys(name.rpartition("/")[0] for name in scores))
     rows = [[quantity, *(by.get(group) for group in groups)] for quantity, by in table.items()]
     return sections.table({"columns": ["score", *groups], "rows": rows}) if rows else ""
+
+
+def _data(report: dict | list) -> str:
+    """What the data is, and what of it deserves a look, serious findings first."""
+    if isinstance(report, list):  # of a run from before there were findings
+        report = {"rows": report}
+    facts = sections.facts({"rows": report.get("rows", [])})
+    rows = "".join(
+        f'<tr><th scope="row">{escape(found["what"])}</th>'
+        f'<td class="number">{sections.text(found["count"])}</td>'
+        f"<td>{'serious' if found['serious'] else ''}</td>"
+        f"<td>{'<br>'.join(map(escape, found['places']))}</td></tr>"
+        for found in report.get("findings", [])
+    )
+    if not rows:
+        return facts
+    names = ("what deserves a look", "count", "", "where, at most five")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'{facts}<div class="box"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _config(config: dict) -> str:

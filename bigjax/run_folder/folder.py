@@ -11,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +21,7 @@ import jax
 from bigjax.config.values import Config
 from bigjax.errors import UserError
 from bigjax.processes import distributed
-from bigjax.tasks.task import Scores, Task
+from bigjax.tasks.task import Finding, Scores, Task
 
 PACKAGES = (
     "bigjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers",
@@ -104,9 +104,18 @@ def write_start(
         "fixed": dict(fixed),
     }
     _write_json(workdir, "environment.json", facts)
-    _write_json(workdir, "data_report.json", [list(row) for row in task.data.report()])
+    write_data_report(workdir, task=task, findings=())
     for name, content in task.use.files.items():
         _write_text(workdir, name, content)
+
+
+def write_data_report(workdir: str, *, task: Task, findings: Sequence[Finding]) -> None:
+    """What the data is, and what of it deserves a look."""
+    report = {
+        "rows": [list(row) for row in task.data.report()],
+        "findings": [{**found._asdict(), "places": list(found.places)} for found in findings],
+    }
+    _write_json(workdir, "data_report.json", report)
 
 
 def refuse_changes(

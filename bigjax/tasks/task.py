@@ -13,6 +13,7 @@ import numpy as np
 from bigjax.config.choices import Sections
 from bigjax.config.values import Config
 from bigjax.data.dataset import Batch, Dataset
+from bigjax.data.findings import Finding
 from bigjax.scores.metrics import Mean
 
 Variables = Mapping[str, Any]  # {"params": ..., and the model's other collections}
@@ -73,6 +74,8 @@ class Data(NamedTuple):
     report: () -> rows (name, value), for `--mode=check` and the report's data card.
     warnings: lines on what of the data is hardly meant, for the start of training; they are among
       the rows of the report too.
+    findings: () -> what in the data deserves a look. It may take a while, and is asked for once: by
+      `--mode=check`, or at the end of training for the report.
     """
 
     train: Dataset | None
@@ -80,6 +83,7 @@ class Data(NamedTuple):
     counts: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]
     report: Callable[[], list[tuple[str, str]]]
     warnings: tuple[str, ...] = ()
+    findings: Callable[[], Sequence[Finding]] = tuple
 
 
 class Score(NamedTuple):
@@ -166,6 +170,6 @@ class Entry(Protocol):
 
 
 __all__ = [
-    "Batch", "Data", "Dataset", "Encoded", "Entry", "Model", "Outputs", "Pretrained", "Score",
-    "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
+    "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Model", "Outputs", "Pretrained",
+    "Score", "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
 ]  # fmt: skip

@@ -478,3 +478,25 @@ def test_a_report_of_a_long_run_stays_small(tmp_path):
 def test_text_that_utf8_cannot_hold_does_not_stop_the_report(tmp_path):
     results = fake_results() | {"title": "half a pair: \ud83d"}
     assert "half a pair: ?" in written(fake_run(tmp_path / "run", results=results))
+
+
+def test_what_of_the_data_deserves_a_look_is_a_table_after_what_it_is(tmp_path):
+    folder = Path(fake_run(tmp_path / "run"))
+    findings = [
+        {"what": "dev: leak", "count": 1234, "places": [f"a:7 {PAYLOAD}", "a:9"], "serious": True},
+        {"what": "train: odd", "count": 2, "places": [], "serious": False},
+    ]
+    report = {"rows": [["dev: size", "9 sentences"]], "findings": findings}
+    (folder / "data_report.json").write_text(json.dumps(report))
+    source = written(str(folder))
+    data = re.search(r"<h2>Data</h2>(?:(?!<section).)*dev: leak.*?</section>", source, re.S)[0]
+    texts = re.sub("<[^>]*>", " ", data).split()
+    assert PAYLOAD not in source
+    assert texts.index("sentences") < texts.index("leak") < texts.index("odd")
+    assert "1,234" in texts and texts.count("serious") == 1 and "a:9" in texts
+
+
+def test_the_report_on_the_data_of_an_earlier_version_is_shown(tmp_path):
+    folder = Path(fake_run(tmp_path / "run"))
+    (folder / "data_report.json").write_text(json.dumps([["dev: size", "9 sentences"]]))
+    assert "9 sentences" in written(str(folder))

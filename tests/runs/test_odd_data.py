@@ -109,7 +109,47 @@ def test_three_sentences_in_three_epochs_are_three_updates_and_two_checkpoints_s
     warning = "dev has tags that no word of train has, which cannot be learnt: B-LOC (1)"
     assert f"warning: {warning}\n" in capsys.readouterr().err
     report = json.loads((tmp_path / "run" / "data_report.json").read_text())
-    assert ["warning", warning] in report
+    assert ["warning", warning] in report["rows"]
+    serious = [found["what"] for found in report["findings"] if found["serious"]]
+    assert serious == ["dev: tags that train lacks"]
+    path = f"{tmp_path}/dev.conll:1"
+    assert f"{path}: B-LOC (1)" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_check_prints_what_deserves_a_look_and_strict_fails_where_it_is_serious(
+    tmp_path, capsys, monkeypatch
+):
+    setups = []
+    monkeypatch.setattr(
+        check, "build", lambda given: setups.append(build.build(given)) or setups[-1]
+    )
+
+    def check_of(*flags: str, dev: str) -> tuple[int, str, str]:
+        sentences = "".join(f"John B-PER\nsings O\nx{i} O\n\n" for i in range(5))
+        settings = {**TAGGING, "data.train": "train.conll", "data.dev": "dev.conll"}
+        for split, text in (("train", sentences), ("dev", dev)):
+            path = tmp_path / f"{split}.conll"
+            path.write_text(text, encoding="utf-8")
+            settings[f"data.{split}"] = str(path)
+        given = [f"--config.{key}={value}" for key, value in settings.items()]
+        config = f"--config={ROOT}/configs/bert_ner.py:files"
+        code = main.main(["--mode=check", config, *flags, *given])
+        return code, *capsys.readouterr()
+
+    leak = "John B-PER\nsings O\nx3 O\n\n" + "Al B-PER\nsays O\n\n" * 4
+    code, out, err = check_of("--strict", dev=leak)
+    assert code == 2
+    assert f"  {tmp_path}/dev.conll:1 = {tmp_path}/train.conll:13: 'John sings x3'\n" in out
+    assert "between devices" in out, "all that is known, before the error"
+    line = "dev: sentences that train has too (1); they are above, marked !"
+    assert err == f"error: --strict: serious: {line}\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "build", lambda _: setups[0])
+        code, again, err = check_of(dev=leak)
+    assert (code, err) == (0, "") and out.endswith(again)
+    code, out, err = check_of("--strict", dev="Al B-PER\nsays O\n\n" * 5)
+    assert (code, err) == (0, ""), "duplicates are no more than a note"
+    assert "  4  dev: sentences that were there before\n" in out
 
 
 def test_a_run_with_neither_dev_nor_test_ends_well_with_a_report(tmp_path, capsys):
@@ -208,7 +248,7 @@ def test_a_book_as_one_sentence_is_a_batch_of_windows_like_any_other(tmp_path, c
     (peak,) = re.findall(r"^  peak of an update +([\d,.]+) MiB$", printed, re.MULTILINE)
     assert float(peak.replace(",", "")) < 50
     assert re.search(r"^  batch +3\d rows, ", printed, re.MULTILINE)
-    assert "longest sentence 20000 words" in printed
+    assert "longest: 20,000" in printed
 
 
 # --- names of files -------------------------------------------------------------------------------

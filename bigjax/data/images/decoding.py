@@ -37,6 +37,7 @@ class Images(NamedTuple):
     where: the place the images come from, for messages ("cifar10:train").
     fingerprint: sha256 (hex) of images as stored, labels and class names, not of paths.
     left_out: how many files beside the images are none, by the ends of their names (".txt").
+    name: id -> what messages call the image; None: by its number.
     """
 
     pixels: Callable[[np.ndarray], np.ndarray]
@@ -46,6 +47,7 @@ class Images(NamedTuple):
     where: str
     fingerprint: str
     left_out: Mapping[str, int] = MappingProxyType({})
+    name: Callable[[int], str] | None = None
 
 
 class Encoded(NamedTuple):
@@ -119,6 +121,7 @@ def load(
                 first_look.content, labels=first_look.labels, class_names=encoded.class_names
             ),
             left_out=encoded.left_out,
+            name=encoded.name,
         )
     if problems:
         total = sum(encoded.num for encoded in splits.values())

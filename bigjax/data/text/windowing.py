@@ -31,7 +31,8 @@ class Windows(NamedTuple):
       first sub-word of a word in the window that owns the word.
     offsets: int64 (num_windows + 1,), window w is `tokens[offsets[w]:offsets[w + 1]]`.
     sentences: int64 (num_windows,), the sentence of each window.
-    num_unknown_words: words that the tokenizer knows nothing of and that became its unknown token.
+    num_unknown_words: words that the tokenizer does not know, whole or a part of them: there its
+      unknown token stands.
     """
 
     tokens: np.ndarray
@@ -170,7 +171,7 @@ def _cut(lengths: np.ndarray, *, room: int) -> _Cuts:
 
 class _Pieces(NamedTuple):
     """The sub-words of distinct words: of word w `ids[offsets[w]:offsets[w + 1]]`. is_unknown: bool
-    (num_distinct,), whether the tokenizer knows nothing of it."""
+    (num_distinct,), whether the unknown token is among them."""
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -187,7 +188,8 @@ def _encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> _
         ids.append(np.fromiter((i for each in found for i in each or (unknown,)), np.int32))
     size = np.concatenate(sizes)
     offsets = np.r_[0, np.cumsum(np.maximum(size, 1))]
-    return _Pieces(np.concatenate(ids), offsets, size == 0)
+    is_unknown = np.logical_or.reduceat(np.concatenate(ids) == unknown, offsets[:-1])
+    return _Pieces(np.concatenate(ids), offsets, is_unknown)
 
 
 def _sub_words(

@@ -16,7 +16,7 @@ from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data import dataset, shuffling
 from bigjax.data.dataset import Batch, Dataset
-from bigjax.data.images import augment, decoding
+from bigjax.data.images import augment, decoding, inspection
 from bigjax.data.images.decoding import Images
 from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
@@ -107,6 +107,7 @@ def _task(
             counts=lambda batch: {"images": batch["mask"].sum()},
             report=lambda: scoring.data_report(splits),
             warnings=scoring.warnings(splits),
+            findings=lambda: inspection.findings(splits),
         ),
         scoring=Scoring(
             declared=scoring.declared(class_names),

@@ -72,35 +72,32 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
     rows = [("tags", ", ".join(tags) if len(tags) <= 20 else f"{len(tags)} tags")]
     for name, split in splits.items():
         num_sentences, num_words = len(split.sentences.words), len(split.labels)
-        lengths = split.windows.lengths
-        rows.append((name, f"{split.sentences.where}"))
-        rows.append(
+        lengths, windows = split.sentences.words.lengths, split.windows.lengths
+        at = (5, 50, 95, 99)
+        of_each = ", ".join(f"{p}%: {n:,.0f}" for p, n in zip(at, np.percentile(lengths, at)))
+        extra = len(windows) - num_sentences
+        more = f", {extra:,} more than sentences (long ones are split)" if extra else ""
+        unknown = split.windows.num_unknown_words
+        rows += [
+            (name, f"{split.sentences.where}"),
             (
                 f"{name}: size",
-                f"{num_sentences:,} sentences, {num_words:,} words, {lengths.sum():,} tokens",
-            )
-        )
-        rows.append(
+                f"{num_sentences:,} sentences, {num_words:,} words, {windows.sum():,} sub-words "
+                "with special tokens",
+            ),
+            (f"{name}: words a sentence", f"{of_each}, longest: {lengths.max():,}"),
+            (f"{name}: windows", f"{len(windows):,}{more}"),
             (
                 f"{name}: rows",
                 f"{split.packing.num_rows:,} of {split.packing.row_length} tokens, "
-                f"{split.packing.fill:.1%} filled; longest sentence "
-                f"{split.sentences.words.lengths.max()} words",
-            )
-        )
-        if len(lengths) > num_sentences:
-            extra = len(lengths) - num_sentences
-            rows.append(
-                (f"{name}: windows", f"{extra:,} more than sentences (long ones are split)")
-            )
-        if split.windows.num_unknown_words:
-            rows.append(
-                (
-                    f"{name}: unknown",
-                    f"{split.windows.num_unknown_words:,} words that the tokenizer drops are kept "
-                    "as its unknown token",
-                )
-            )
+                f"{split.packing.fill:.1%} filled",
+            ),
+            (
+                f"{name}: unknown",
+                f"{unknown:,} words ({unknown / num_words:.2%}) are not known to the tokenizer, "
+                "whole or in part",
+            ),
+        ]
         if has_spans(tags):
             begins = {k[2:]: n for k, n in split.sentences.tags.counts().items() if k[0] == "B"}
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(begins.items()))

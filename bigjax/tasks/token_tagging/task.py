@@ -16,7 +16,7 @@ import numpy as np
 from bigjax.config.sections import Batch, Evaluation, Init, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
-from bigjax.data.text import packing, tokenization
+from bigjax.data.text import inspection, packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
@@ -135,6 +135,10 @@ def _task(
             },
             report=lambda: scoring.data_report(splits, tags=tags),
             warnings=scoring.warnings(splits),
+            findings=lambda: inspection.findings(
+                {name: split.sentences for name, split in splits.items()},
+                window_sentences={name: split.windows.sentences for name, split in splits.items()},
+            ),
         ),
         scoring=Scoring(
             declared=scoring.declared(tags),
