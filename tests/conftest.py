@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 # Compiling takes longer than running here, so it is done with as little care as there is: with the
-# simpler of XLA's two ways to emit fused loops where there still are two. `.ci/run` sets the variable
-# to 0 for the slow tests. All are read once, when JAX is imported or first used.
+# simpler of XLA's two ways to emit fused loops where there still are two. `.ci/run` has the slow
+# tests compiled as a user's runs are, by setting the variable to 0. All are read when JAX begins.
 _flags = os.environ.get("XLA_FLAGS", "")
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     _flags += " --xla_cpu_parallel_codegen_split_count=1"

@@ -474,7 +474,7 @@ def tagged(tmp_path_factory, tiny_bert):
         )
     overrides = {
         "num_epochs": "none",
-        "num_steps": "40",
+        "num_steps": "60",
         "ema_decay": "0.8",
         "model.dropout": "0",
         "model.attention_dropout": "0",
@@ -508,7 +508,7 @@ def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
 
 
 def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
-    state, _ = tagged.restore(40)
+    state, _ = tagged.restore(60)
     weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
     for params in (state.params, state.ema):
         found = jax.device_get(params["encoder"])
@@ -523,7 +523,7 @@ def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
 
 
 def test_what_is_scored_is_the_average(tagged):
-    state, _ = tagged.restore(40)
+    state, _ = tagged.restore(60)
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
