@@ -363,6 +363,7 @@ def test_a_damaged_cache_of_compiled_programs_is_compiled_anew(tmp_path):
     config_in(tmp_path)
     environment = one_device_environment() | {"XDG_CACHE_HOME": str(tmp_path)}
     del environment["JAX_COMPILATION_CACHE_DIR"]
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # all programs
     assert run_main(whole, env=environment)[0] == 0
     programs = list((tmp_path / "bigjax" / "compiled").rglob("*-cache"))
     assert programs

@@ -465,12 +465,12 @@ def test_early_stopping_stops_and_the_best_is_what_is_scored(finished, tmp_path,
     overrides = {"eval.patience": "1"}
     scores = train.train(load(overrides), workdir=str(tmp_path))
     assert list(curve(tmp_path, "dev/accuracy").items()) == list(accuracy.items())[:2]
-    assert steps_in(tmp_path) == [8, 16]
+    assert steps_in(tmp_path) == [8, 15, 16]
     assert results_of(tmp_path)["step"] == 8
     assert scores["dev/loss"] == curve(finished.workdir, "dev/loss")[8]
 
     assert train.train(load(overrides), workdir=str(tmp_path)) == scores  # and it does not go on
-    assert steps_in(tmp_path) == [8, 16]
+    assert steps_in(tmp_path) == [8, 15, 16]
     latest = ["--config.eval.final=latest"]
     run.run("evaluate", config=None, workdir=str(tmp_path), overrides=latest)
     assert results_of(tmp_path)["scores"]["dev/loss"] == curve(finished.workdir, "dev/loss")[16]
@@ -551,7 +551,7 @@ def tagged(tmp_path_factory, tiny_bert):
         )
     overrides = {
         "num_epochs": "none",
-        "num_steps": "40",
+        "num_steps": "60",
         "ema_decay": "0.8",
         "model.dropout": "0",
         "model.attention_dropout": "0",
@@ -584,7 +584,7 @@ def test_plain_tags_are_learnt_and_scored_by_accuracy(tagged):
 
 
 def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
-    state, _ = tagged.restore(40)
+    state, _ = tagged.restore(60)
     weights = huggingface.read_params(tiny_bert, sizes=huggingface.read_sizes(tiny_bert))
     for params in (state.params, state.ema):
         found = jax.device_get(params["encoder"])
@@ -599,7 +599,7 @@ def test_what_is_frozen_keeps_its_pretrained_weights_bitwise(tagged, tiny_bert):
 
 
 def test_what_is_scored_is_the_average(tagged):
-    state, _ = tagged.restore(40)
+    state, _ = tagged.restore(60)
     losses = {}
     for name, params in (("average", state.ema), ("last", state.params)):
         last = state._replace(params=params, ema=None)
