@@ -361,11 +361,12 @@ def test_a_damaged_cache_of_compiled_programs_is_compiled_anew(tmp_path):
     """As a process leaves it that is killed while it writes there."""
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     config_in(tmp_path)
-    environment = one_device_environment() | {"XDG_CACHE_HOME": str(tmp_path)}
-    del environment["JAX_COMPILATION_CACHE_DIR"]
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # all programs
+    environment = one_device_environment() | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # all programs
+    }
     assert run_main(whole, env=environment)[0] == 0
-    programs = list((tmp_path / "bigjax" / "compiled").rglob("*-cache"))
+    programs = list((tmp_path / "compiled").rglob("*-cache"))
     assert programs
     for path in programs:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
