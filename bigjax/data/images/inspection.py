@@ -113,26 +113,31 @@ def _near(keys: Keys, others: Keys) -> tuple[np.ndarray, np.ndarray]:
     looked up, and only what agrees there is compared.
     """
     of, among = np.flatnonzero(~keys.flat), np.flatnonzero(~others.flat)
-    found = {}
-    parts, other_parts = (
-        np.packbits(k.bits[ids], axis=1).view(np.uint16).astype(np.int64)
-        for k, ids in ((keys, of), (others, among))
+    found: dict[int, int] = {}
+    (parts, codes), (other_parts, other_codes) = (
+        _packed(k.bits[ids]) for k, ids in ((keys, of), (others, among))
     )
     for a, b in itertools.combinations(range(4), 2):
         half = other_parts[:, a] << 16 | other_parts[:, b]
         order = np.argsort(half, kind="stable")
+        codes_there = other_codes[order]
         wanted = parts[:, a] << 16 | parts[:, b]
         begins = np.searchsorted(half[order], wanted)
         ends = np.searchsorted(half[order], wanted, side="right")
         for i in np.flatnonzero(ends > begins).tolist():
-            candidates = among[order[begins[i] : ends[i]]]
-            near = (keys.bits[of[i]] != others.bits[candidates]).sum(axis=1) <= _MAX_BITS
-            candidates = candidates[near]
+            differ = np.bitwise_count(codes_there[begins[i] : ends[i]] ^ codes[i])
+            candidates = among[order[begins[i] + np.flatnonzero(differ <= _MAX_BITS)]]
             away = np.abs(keys.grey[of[i]] - others.grey[candidates]).mean(axis=(1, 2))
             if (equal := candidates[away <= _MAX_DIFFERENCE]).size:
                 found[int(of[i])] = min(int(equal[0]), found.get(int(of[i]), int(equal[0])))
     ids = np.array(sorted(found), np.int64)
     return ids, np.array([found[i] for i in ids.tolist()], np.int64)
+
+
+def _packed(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of bits (N, 64): four parts of 16 bits, int64 (N, 4), and all of them, uint64 (N,)."""
+    packed = np.packbits(bits, axis=1)
+    return packed.view(np.uint16).astype(np.int64), packed.view(np.uint64)[:, 0]
 
 
 def _conflicts(splits: Mapping[str, Images], keys: Mapping[str, Keys]) -> Iterator[Finding]:
