@@ -646,7 +646,8 @@ def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_pat
     printed = capsys.readouterr().out
     titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
     assert titles == [
-        "settings", "data", "run", "memory of a device", "between devices, an update"
+        "settings", "data", "what of the data deserves a look (! is serious)", "run",
+        "memory of a device", "between devices, an update",
     ]  # fmt: skip
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     help = "the highest one, which the schedule scales"
