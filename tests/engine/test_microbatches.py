@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from bigjax.engine import microbatches
 from bigjax.scores.metrics import Mean
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5  # of sums of up to 40 that are added in another order
 NUM_ROWS = 24
 
 
