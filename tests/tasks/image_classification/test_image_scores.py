@@ -257,3 +257,9 @@ def test_classes_without_an_image_to_learn_from_are_a_warning_and_in_the_report(
 def test_the_data_report_of_many_classes_counts_them():
     images, _ = made_up(num_classes=1000)
     assert scoring.data_report({"train": images})[0] == ("classes", "1,000")
+
+
+def test_best_is_the_least_loss_and_calibration_error_and_the_most_of_all_else():
+    declared = scoring.declared(("a", "b"))
+    least = {score.name for score in declared if not score.higher_is_better}
+    assert least == {"loss", "calibration_error"} and len(declared) > len(least)
