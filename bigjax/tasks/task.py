@@ -4,8 +4,9 @@ The engine, the loop and the report know a task by these alone. A new task is a 
 that fills them in, and nothing elsewhere learns of it; docs/add_a_task.md makes one step by step.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -126,25 +127,53 @@ class Scoring(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Raw inputs, ready for the model.
+    """Prepared inputs, ready for the model.
 
     rows: them as a data set without labels.
-    decode: outputs of all its rows in order -> a JSON-ready record for each input, in order.
+    decode: outputs of all its rows in order -> an answer for each input, in order: a dict that JSON
+      can hold.
     """
 
     rows: Dataset
     decode: Callable[[Mapping[str, np.ndarray]], list[dict[str, Any]]]
 
 
+class Format(NamedTuple):
+    """How answers are written.
+
+    line: (prepared input, its answer) -> the text of it, with its line ends.
+    header: the same of the first, for what goes before it; None: nothing does.
+    """
+
+    line: Callable[[Any, Mapping[str, Any]], str]
+    header: Callable[[Any, Mapping[str, Any]], str] | None = None
+
+
+def _json_line(_: Any, answer: Mapping[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False) + "\n"
+
+
+JSONL = Format(_json_line)
+
+
 class Use(NamedTuple):
     """What makes a trained model usable without its training data.
 
     files: name -> content of what the run folder keeps for `load` (tokenizer, names of tags).
-    encode: raw inputs (sentences of words; pictures) -> Encoded.
+    encode: prepared inputs, one or more -> Encoded.
+    takes: what an input is: a text, an image, or a row of a table (a dict of columns). It decides
+      which files can be read (`inference/inputs.py`).
+    prepare: an input as a person gives it -> the same as `encode` takes it. UserError, without
+      saying where, for one that cannot be answered.
+    formats: name -> how answers can be written; the first is what a file without a known ending
+      gets. "terminal" is for people.
     """
 
     files: Mapping[str, str]
     encode: Callable[[Sequence[Any]], Encoded]
+    takes: Literal["text", "image", "row"] = "row"
+    prepare: Callable[[Any], Any] = lambda given: given
+    formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
 
 
 class Task(NamedTuple):
@@ -170,6 +199,6 @@ class Entry(Protocol):
 
 
 __all__ = [
-    "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Model", "Outputs", "Pretrained",
-    "Score", "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
+    "JSONL", "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format", "Model",
+    "Outputs", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
 ]  # fmt: skip
