@@ -173,6 +173,11 @@ class Evaluation:
         AtLeast(1),
         "evaluations without a better score after which training stops early; None: never",
     ] = None
+    target: Annotated[
+        float | None,
+        "the value of that score at which training ends; a loss or an error ends it at this value "
+        "or below; None: never",
+    ] = None
     final: Annotated[Literal["best", "latest"], "which checkpoint the final scores are of"] = "best"
     batch_rows: Annotated[int, AtLeast(1), "rows of a batch in scoring; changes speed alone"] = 32
 

@@ -79,12 +79,13 @@ def build(config: Config) -> Setup:
     mesh = sharding.make_mesh(run.mesh)
     task = TASKS[run.task].make(config)
     best_score(config, task)  # that there is one
-    patience = config.of(Evaluation).patience
-    if patience is not None and "dev" not in task.data.evals:
-        raise UserError(
-            f"config.eval.patience={patience}: there is no dev split to be "
-            "patient with; give one, or leave eval.patience out"
-        )
+    for key in ("patience", "target"):
+        value = getattr(config.of(Evaluation), key)
+        if value is not None and "dev" not in task.data.evals:
+            raise UserError(
+                f"config.eval.{key}={value}: there is no dev split to go by; give one, or leave "
+                f"eval.{key} out"
+            )
     length = duration(config, "num", section="", task=task)
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")

@@ -31,7 +31,7 @@ from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
 from bigjax.run_folder.tensorboard import TensorBoard
 from bigjax.run_folder.writers import JsonLines, Terminal, Writers, clu_writer
-from bigjax.tasks.task import Task
+from bigjax.tasks.task import Score, Task
 
 Progress = Callable[[int], None]
 
@@ -95,7 +95,7 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
                 checkpoints.save(state, step=step, facts=facts, score=score)
                 saved_at = time.monotonic()
                 meter.restart_clock()
-            if last or _out_of_patience(config, facts):
+            if last or _out_of_patience(config, facts) or _on_target(config, facts, best=best):
                 break
             steps, batch = next(batches_of)
             if ledger is not None:
@@ -207,3 +207,10 @@ def _with_score(facts: Facts, score: float, *, step: int) -> Facts:
 def _out_of_patience(config: Config, facts: Facts) -> bool:
     patience = config.of(Evaluation).patience
     return patience is not None and facts["without_better"] >= patience
+
+
+def _on_target(config: Config, facts: Facts, *, best: Score) -> bool:
+    target, found = config.of(Evaluation).target, facts["best_score"]
+    if target is None or found is None:
+        return False
+    return found >= (target if best.higher_is_better else -target)

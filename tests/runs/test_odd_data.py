@@ -160,9 +160,10 @@ def test_a_run_with_neither_dev_nor_test_ends_well_with_a_report(tmp_path, capsy
     assert "Training curves" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_patience_without_a_dev_split_is_one_line(tmp_path):
-    config = images(write_images(tmp_path / "images"), eval__patience="2")
-    with pytest.raises(UserError, match="eval.patience=2: there is no dev split to be patient"):
+@pytest.mark.parametrize("setting", ["patience", "target"])
+def test_a_run_that_dev_would_end_is_one_line_without_a_dev_split(tmp_path, setting):
+    config = images(write_images(tmp_path / "images"), **{f"eval__{setting}": "2"})
+    with pytest.raises(UserError, match=f"eval.{setting}=2.*: there is no dev split to go by"):
         build.build(config)
 
 

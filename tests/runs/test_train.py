@@ -477,6 +477,23 @@ def test_early_stopping_stops_and_the_best_is_what_is_scored(finished, tmp_path,
 
 
 @pytest.mark.usefixtures("on_one_device")
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_a_run_ends_where_dev_has_reached_its_target_and_does_not_go_on(finished, tmp_path, metric):
+    found = curve(finished.workdir, f"dev/{metric}")
+    better = max if metric == "accuracy" else min
+    first = list(found)[0]
+    assert found[first] != better(found.values()), "nothing to wait for"
+    reached = next(step for step in found if better(found[step], found[first]) != found[first])
+    between = (found[first] + found[reached]) / 2
+    overrides = {"eval.metric": metric, "eval.target": str(between)}
+    scores = train.train(load(overrides), workdir=str(tmp_path))
+    assert max(steps_in(tmp_path)) == reached
+    assert scores[f"dev/{metric}"] == found[reached]
+    assert train.train(load(overrides), workdir=str(tmp_path)) == scores
+    assert max(steps_in(tmp_path)) == reached
+
+
+@pytest.mark.usefixtures("on_one_device")
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_evidence(
     finished, tmp_path, monkeypatch
 ):
