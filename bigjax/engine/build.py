@@ -106,6 +106,12 @@ def build(config: Config) -> Setup:
         schedule=schedule,
         depths=task.model.layer_depths(params),
     )
+    train = task.data.train
+    if optimizer.by_value and train.batch_rows < train.num_rows:
+        raise UserError(
+            f"config.optim.name searches by the loss of all rows, and a batch has "
+            f"{train.batch_rows:,} of {train.num_rows:,}: set batch.rows={train.num_rows}"
+        )
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)

@@ -15,25 +15,30 @@ from bigjax.config.fields import AtLeast, Between
 from bigjax.config.sections import DECAY_RULES, Optimization
 from bigjax.engine import param_dtypes
 from bigjax.engine.schedules import Schedule
+from bigjax.errors import UserError
 from bigjax.trees import match_rules
 
 
 class Optimizer(NamedTuple):
     """tx: gradients to the direction of the update, before the learning rate.
     schedule: number of updates done -> learning rate.
-    dtypes: what each parameter is stored in, see `param_dtypes.py`; None: all in float32."""
+    dtypes: what each parameter is stored in, see `param_dtypes.py`; None: all in float32.
+    by_value: whether `tx` also asks for the loss, at other parameters too (`value_fn` of Optax)."""
 
     tx: optax.GradientTransformation
     schedule: Schedule
     dtypes: Any = None
     is_trained: Any = None
+    by_value: bool = False
 
 
 class Direction(NamedTuple):
-    """What an optimizer makes of a gradient before weight decay is added, and after."""
+    """What an optimizer makes of a gradient before weight decay is added, and after. by_value: as
+    of `Optimizer`."""
 
     tx: optax.GradientTransformation
     after_decay: optax.GradientTransformation | None = None
+    by_value: bool = False
 
 
 # The optimizers; keyword arguments are keys of the config's `optim` section.
@@ -100,9 +105,23 @@ def rmsprop(*, decay: B2 = 0.9, eps: Eps = 1e-8) -> Direction:
     return Direction(optax.scale_by_rms(decay=decay, eps=eps))
 
 
-OPTIMIZERS = {fn.__name__: fn for fn in (adamw, nadamw, lamb, lion, sgd, adafactor, rmsprop)} | {
-    "adam": adamw
-}
+def lbfgs(
+    *,
+    memory: Annotated[int, AtLeast(1), "past updates that the curvature is guessed from"] = 20,
+    search_steps: Annotated[int, AtLeast(1), "losses looked at along a direction at most"] = 20,
+) -> Direction:
+    """The gradient bent by the curvature of past updates, and a search along it for the loss to
+    fall (Liu & Nocedal 1989): for small convex models, to convergence. An update sees all rows
+    (batch.rows), learning_rate=1 is what the search finds, and clip_norm=None."""
+    search = optax.scale_by_zoom_linesearch(
+        max_linesearch_steps=search_steps, initial_guess_strategy="one"
+    )
+    towards = optax.chain(optax.scale_by_lbfgs(memory_size=memory), optax.scale(-1.0))
+    return Direction(optax.chain(towards, search, optax.scale(-1.0)), by_value=True)
+
+
+_ALL = (adamw, nadamw, lamb, lion, sgd, adafactor, rmsprop, lbfgs)
+OPTIMIZERS = {fn.__name__: fn for fn in _ALL} | {"adam": adamw}
 OPTIMIZER = Choice("name", OPTIMIZERS, "how a gradient becomes a direction", default="adamw")
 
 
@@ -130,6 +149,8 @@ def make_optimizer(
         what="weight decay",
         strict=settings.weight_decay_rules != DECAY_RULES,
     )
+    if direction.by_value:
+        _check_by_value(settings, multipliers)
     top = max(int(jnp.max(depth)) for depth in jax.tree.leaves(depths))
     scales = jax.tree.map(lambda m, d: m * settings.layer_decay ** (top - d), multipliers, depths)
 
@@ -148,7 +169,25 @@ def make_optimizer(
         kinds = jax.tree.map(lambda trained: "trained" if trained else "frozen", is_trained)
         tx = optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, kinds)
     dtypes = param_dtypes.dtypes(params, rules=settings.param_dtype_rules)
-    return Optimizer(tx, schedule, dtypes, is_trained)
+    return Optimizer(tx, schedule, dtypes, is_trained, direction.by_value)
+
+
+def _check_by_value(settings: Optimization, multipliers: Any) -> None:
+    """A search along a direction is of the loss alone and of all parameters alike."""
+    changed = {
+        "clip_norm": settings.clip_norm is not None,
+        "weight_decay": settings.weight_decay != 0,
+        "layer_decay": settings.layer_decay != 1,
+        "learning_rate_rules": any(m != 1.0 for m in jax.tree.leaves(multipliers)),
+    }
+    found = [key for key, is_changed in changed.items() if is_changed]
+    if found:
+        key = found[0]
+        off = {"weight_decay": 0, "layer_decay": 1, "clip_norm": None}.get(key, "its default")
+        raise UserError(
+            f"config.optim.{key}={getattr(settings, key)!r} does not go with an optimizer that "
+            f"searches along its direction; set it to {off}"
+        )
 
 
 def _clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:

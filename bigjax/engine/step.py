@@ -4,6 +4,7 @@ Everything is masked sums: a microbatch adds its gradient of the summed loss and
 total is divided once. So accumulation, empty rows and devices change nothing beyond rounding.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,16 +75,21 @@ def make_train_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if optimizer.dtypes is not None:
             state = state._replace(params=param_dtypes.widen(state.params))
-        grads, sums, model_state = mean_gradients(
+        gradients = functools.partial(
+            mean_gradients,
             task.model,
-            state,
-            batch,
+            batch=batch,
             key=jax.random.fold_in(root, state.step),
             num_microbatches=num_microbatches,
             is_trained=optimizer.is_trained,
             frozen=frozen,
         )
-        updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params)
+        grads, sums, model_state = gradients(state)
+        more = {}
+        if optimizer.by_value:
+            value_fn = _value_fn(lambda params: gradients(state._replace(params=params)))
+            more = {"value": sums["loss"].compute(), "grad": grads, "value_fn": value_fn}
+        updates, opt_state = optimizer.tx.update(grads, state.opt_state, state.params, **more)
         learning_rate = optimizer.schedule(state.step)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
         ema = state.ema
@@ -104,6 +110,18 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
 
     return train_step
+
+
+def _value_fn(gradients: Callable[[Any], Any]) -> Callable[[Any], jax.Array]:
+    """params -> the mean loss of the batch, whose derivative is what `gradients` gives."""
+
+    def forward(params: Any) -> tuple[jax.Array, Any]:
+        grads, sums, _ = gradients(params)
+        return sums["loss"].compute(), grads
+
+    value_fn = jax.custom_vjp(lambda params: forward(params)[0])
+    value_fn.defvjp(forward, lambda grads, ct: (jax.tree.map(lambda g: g * ct, grads),))
+    return value_fn
 
 
 def _averaged(ema: Any, params: Any, *, decay: float, is_trained: Any) -> Any:

@@ -146,7 +146,22 @@ def test_adafactor_factors_its_second_moment_and_steps_downhill():
 
 
 def test_every_optimizer_of_the_table_is_tested_here():
-    assert {*OPTAX, "adamw", "adafactor"} == set(optim.OPTIMIZERS)
+    assert {*OPTAX, "adamw", "adafactor", "lbfgs"} == set(optim.OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"clip_norm": 1.0}, "clip_norm=1.0 .* set it to None"),
+        ({"weight_decay": 0.1}, "weight_decay=0.1 .* set it to 0"),
+        ({"layer_decay": 0.5}, "layer_decay=0.5 .* set it to 1"),
+        ({"learning_rate_rules": ((r".*bias", 0.0), (r".*", 1.0))}, "learning_rate_rules"),
+    ],
+)
+def test_what_would_bend_the_direction_that_lbfgs_searches_along_is_an_error(options, says):
+    """That it reaches the minimum is tested in test_step.py, where there is a loss."""
+    with pytest.raises(UserError, match=says):
+        make(name="lbfgs", **options)
 
 
 # --- rules ----------------------------------------------------------------------------------------

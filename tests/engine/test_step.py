@@ -53,11 +53,13 @@ def linear_batch(number: int, *, num_rows: int = NUM_ROWS) -> dict[str, np.ndarr
     return {"x": x, "y": y, "mask": mask}
 
 
-def make_optimizer(task, *, name: str = "sgd", learning_rate: float = 0.1, **options):
+def make_optimizer(
+    task, *, name: str = "sgd", learning_rate: float = 0.1, shape=schedules.linear, **options
+):
     params = nn.meta.unbox(jax.eval_shape(task.model.init, jax.random.key(0)))["params"]
     depths = jax.tree.map(lambda _: 0, params)
     schedule = schedules.make_schedule(
-        schedules.linear, learning_rate=learning_rate, total_steps=20, warmup_steps=0
+        shape, learning_rate=learning_rate, total_steps=20, warmup_steps=0
     )
     own = {key: options.pop(key) for key in fields_of(optim.OPTIMIZERS[name]) if key in options}
     return optim.make_optimizer(
@@ -98,6 +100,21 @@ def test_an_update_goes_down_the_gradient_of_the_mean_over_what_counts():
     assert int(state.step) == 1
     assert float(scalars["learning_rate"]) == pytest.approx(0.1)
     assert int(scalars["num_examples"]) == len(y)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_lbfgs_reaches_the_least_squares_of_what_counts_in_a_few_updates(parts):
+    batch = linear_batch(0)
+    options = {"learning_rate": 1.0, "shape": schedules.constant, "clip_norm": None}
+    state, update = make(linear_task(), name="lbfgs", parts=parts, **options)
+    losses = []
+    for _ in range(8):
+        state, scalars = update(state, batch)
+        losses.append(float(scalars["loss"]))
+    x, y = (batch[name][batch["mask"]] for name in "xy")
+    expected, *_ = np.linalg.lstsq(x, y)
+    np.testing.assert_allclose(state.params["w"], expected, rtol=TOLERANCE)
+    assert all(after <= before * (1 + 1e-6) for before, after in zip(losses, losses[1:]))
 
 
 def test_the_average_of_parameters_equals_its_recursion():
