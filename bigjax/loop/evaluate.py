@@ -38,4 +38,4 @@ def evaluate(scorer: Scorer, *, split: str, variables: Any, between: Callable[[]
     rows = {name: np.concatenate(found)[: dataset.num_rows] for name, found in outputs.items()}
     scores = scorer.task.scoring.score(split, rows)
     means = {name: float(mean.compute()) for name, mean in sums.items()}
-    return Scores(means | scores.scalars, scores.sections)
+    return scores._replace(scalars=means | scores.scalars)

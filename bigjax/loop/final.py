@@ -42,13 +42,26 @@ def score_splits(
         return flat
     if task.data.train is not None:  # else the report is of the run that was trained
         folder.write_data_report(workdir, task=task, findings=task.data.findings())
-    folder.write_results(workdir, task=task, scores=scores, step=step)
+    intervals = folder.intervals_of(scores)
+    folder.write_results(workdir, task=task, scores=scores, intervals=intervals, step=step)
     path = page.write(workdir)
-    told = f"; scores of step {step}: {_headline(scorer, flat)}" if flat else "; no split to score"
+    headline = _headline(scorer, flat, intervals=intervals)
+    told = f"; scores of step {step}: {headline}" if flat else "; no split to score"
     writer.write_texts(step, {"summary": f"{said}{told}\nreport: {path}"})
     return flat
 
 
-def _headline(scorer: Scorer, flat: Mapping[str, float]) -> str:
+def _headline(
+    scorer: Scorer,
+    flat: Mapping[str, float],
+    *,
+    intervals: Mapping[str, tuple[float, float]],
+) -> str:
     names = [f"{split}/{scorer.task.scoring.headline[0]}" for split in scorer.task.data.evals]
-    return ", ".join(f"{name} {flat[name]:.4f}" for name in names if name in flat)
+    told = []
+    for name in names:
+        if name in flat:
+            low, high = intervals.get(name, (None, None))
+            between = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
+            told.append(f"{name} {flat[name]:.4f}{between}")
+    return ", ".join(told)

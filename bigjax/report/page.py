@@ -32,6 +32,10 @@ _QUANTITIES = {
     "input_wait": ("Input wait", "share of time"),
 }
 _RATE = "_per_second"
+_INTERVALS = (
+    "Behind a score: its 95% interval, by a bootstrap over the examples of the split. It says what "
+    "other examples of the kind would do to the score, not another seed of training."
+)
 _SHARES = {"fill": (0.0, 1.0), "input_wait": (0.0,)}  # with the values their axes always hold
 _COLOURS = {"train": 0, "dev": 1, "test": 2}
 
@@ -53,7 +57,7 @@ def write(workdir: str) -> str:
     results = _read_json(folder / "results.json")
     config, environment = (_read_json(folder / f"{n}.json") for n in ("config", "environment"))
     titles = results.get("titles", {})
-    curves, scores = _curves(metrics, titles=titles), _scores(results["scores"], titles=titles)
+    curves, scores = _curves(metrics, titles=titles), _scores(results, titles=titles)
     blocks = [("Training curves", curves), ("Scores", scores)]
     blocks += [(section["title"], sections.render(section)) for section in results["sections"]]
     blocks += [
@@ -153,7 +157,9 @@ def _header(results: dict, *, config: dict) -> str:
     for name in results["headline"]:
         group, _, quantity = name.rpartition("/")
         title, _ = _name(quantity, titles=titles)
-        headline.append((title, sections.text(results["scores"][name]), f"on {group}"))
+        low, high = results.get("intervals", {}).get(name, (None, None))
+        of = f"on {group}" + ("" if low is None else f", {low:.3f}–{high:.3f}")
+        headline.append((title, sections.text(results["scores"][name]), of))
     return (
         f'<p class="task">{escape(results["task"].replace("_", " ").capitalize())}</p>'
         f'<h1>{escape(results["title"])}</h1><p class="meta">{" · ".join(facts)}</p>'
@@ -222,15 +228,21 @@ def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
     )
 
 
-def _scores(scores: dict[str, float], *, titles: dict[str, str]) -> str:
-    """Every score, a row a quantity and a column a split."""
+def _scores(results: dict, *, titles: dict[str, str]) -> str:
+    """Every score with its interval, a row a quantity and a column a split."""
+    scores, intervals = results["scores"], results.get("intervals", {})
     table = defaultdict(dict)
     for name, value in scores.items():
         group, _, quantity = name.rpartition("/")
-        table[_name(quantity, titles=titles)[0]][group] = value
+        low, high = intervals.get(name, (None, None))
+        cell = value if low is None else {"value": value, "low": low, "high": high}
+        table[_name(quantity, titles=titles)[0]][group] = cell
     groups = list(dict.fromkeys(name.rpartition("/")[0] for name in scores))
     rows = [[quantity, *(by.get(group) for group in groups)] for quantity, by in table.items()]
-    return sections.table({"columns": ["score", *groups], "rows": rows}) if rows else ""
+    if not rows:
+        return ""
+    note = _INTERVALS if intervals else ""
+    return sections.table({"columns": ["score", *groups], "rows": rows, "note": note})
 
 
 def _data(report: dict | list) -> str:

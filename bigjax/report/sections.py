@@ -25,12 +25,12 @@ _KEY = (
 def render(section: dict) -> str:
     """The HTML of a section of `results.json`, without its title.
 
-    By `section["kind"]`: "facts" has rows of [name, value]; "table" has columns, rows and perhaps a
-    note; "confusion" has labels and counts [C, C], rows gold and columns predicted; "tagged_text"
-    has items of words, gold and predicted spans [start, end, type] (in words, end exclusive) and a
-    caption; "images" has items of png (base64), width, height, gold, predicted, confidence and
-    number; "reliability" has bins of equal width, [count, confidence, accuracy]. Each may have a
-    note.
+    By `section["kind"]`: "facts" has rows of [name, value]; "table" has columns, rows, and a cell
+    may be a score with its interval, {value, low, high}; "confusion" has labels and counts [C, C],
+    rows gold and columns predicted; "tagged_text" has items of words, gold and predicted spans
+    [start, end, type] (in words, end exclusive) and a caption; "images" has items of png (base64),
+    width and height, or none of these, gold, predicted, confidence and number; "reliability" has
+    bins of equal width, [count, confidence, accuracy]. Each may have a note.
     """
     kind = section["kind"]
     assert kind in _KINDS, f"section kind {kind!r}, known: {sorted(_KINDS)}"
@@ -74,7 +74,7 @@ def table(section: dict) -> str:
     columns, rows = section["columns"], section["rows"]
     assert all(len(row) == len(columns) for row in rows), (columns, rows)
     kinds = [
-        ' class="number"' if all(isinstance(row[i], int | float | None) for row in rows) else ""
+        ' class="number"' if all(_is_number(row[i]) for row in rows) else ""
         for i in range(len(columns))
     ]
     head = "".join(f'<th scope="col"{k}>{escape(name)}</th>' for k, name in zip(kinds, columns))
@@ -91,11 +91,27 @@ def table(section: dict) -> str:
     )
 
 
+def _is_number(cell: object) -> bool:
+    """Whether it is one, or a score with its interval, or nothing."""
+    return isinstance(cell, int | float | None) or (isinstance(cell, dict) and "low" in cell)
+
+
 def _column(values: list) -> list[str]:
     """A column's texts, of one form where all its floats are shares."""
-    floats = [value for value in values if isinstance(value, float)]
+    scored = [v if isinstance(v, dict) and "low" in v else {"value": v} for v in values]
+    plain = [cell["value"] for cell in scored]
+    floats = [value for value in plain if isinstance(value, float)]
     shares = all(0 <= value <= 1 for value in floats) and max(floats, default=0.0) >= 0.01
-    return [f"{v:.4f}" if shares and isinstance(v, float) else text(v) for v in values]
+    texts = [f"{v:.4f}" if shares and isinstance(v, float) else text(v) for v in plain]
+    ranges = [between(cell.get("low"), cell.get("high")) for cell in scored]
+    return [told + within for told, within in zip(texts, ranges)]
+
+
+def between(low: float | None, high: float | None) -> str:
+    """A score's interval, to stand behind it; "" where there is none."""
+    if low is None or high is None:
+        return ""
+    return f' <small class="between">{low:.3f}–{high:.3f}</small>'
 
 
 def _confusion(section: dict) -> str:
@@ -135,21 +151,30 @@ def _tagged_text(section: dict) -> str:
 
 
 def _images(section: dict) -> str:
-    """Pictures with what they are and what they were taken for."""
+    """What they are and what they were taken for, with pictures but where there is none."""
     items = ""
     for item in section["items"]:
-        width, height = item["width"], item["height"]
-        scale = max(1, _IMAGE_SIDE // max(width, height))  # whole, so that all pixels are of a size
         gold, predicted = escape(item["gold"]), escape(item["predicted"])
         items += (
-            f'<figure><img src="data:image/png;base64,{escape(item["png"])}" '
-            f'width="{scale * width}" height="{scale * height}" '
-            f'alt="image {item["number"]:,}, gold {gold}, predicted {predicted}"><figcaption>'
+            f"<figure>{_picture(item)}<figcaption>"
             f'<span class="gold">{gold}</span> <span class="predicted">→ {predicted}</span> '
             f"<small>{charts.figure(item['confidence'])} · image {item['number']:,}</small>"
             "</figcaption></figure>"
         )
     return f'{_note(section)}<div class="images">{items}</div>'
+
+
+def _picture(item: dict) -> str:
+    if "png" not in item:
+        return ""
+    width, height = item["width"], item["height"]
+    scale = max(1, _IMAGE_SIDE // max(width, height))  # whole, so that all pixels are of a size
+    gold, predicted = escape(item["gold"]), escape(item["predicted"])
+    return (
+        f'<img src="data:image/png;base64,{escape(item["png"])}" '
+        f'width="{scale * width}" height="{scale * height}" '
+        f'alt="image {item["number"]:,}, gold {gold}, predicted {predicted}">'
+    )
 
 
 def _reliability(section: dict) -> str:

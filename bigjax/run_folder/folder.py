@@ -21,6 +21,8 @@ import jax
 from bigjax.config.values import Config
 from bigjax.errors import UserError
 from bigjax.processes import distributed
+from bigjax.run_folder import examples
+from bigjax.scores.intervals import interval
 from bigjax.tasks.task import Finding, Scores, Task
 
 PACKAGES = (
@@ -213,8 +215,25 @@ def flat_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
     }
 
 
-def write_results(workdir: str, *, task: Task, scores: Mapping[str, Scores], step: int) -> None:
-    """Writes `results.json`."""
+def intervals_of(scores: Mapping[str, Scores]) -> dict[str, tuple[float, float]]:
+    """The 95% intervals of those scores that have one, as "split/name"."""
+    found = {
+        f"{split}/{name}": interval(parts)
+        for split, of_split in scores.items()
+        for name, parts in of_split.parts.items()
+    }
+    return {name: (low, high) for name, (low, high) in found.items() if math.isfinite(low)}
+
+
+def write_results(
+    workdir: str,
+    *,
+    task: Task,
+    scores: Mapping[str, Scores],
+    intervals: Mapping[str, tuple[float, float]],
+    step: int,
+) -> None:
+    """Writes `results.json`, and what each example came to."""
     flat = flat_scores(scores)
     split = "test" if "test" in scores else next(iter(scores), None)
     sections = [] if split is None else scores[split].sections
@@ -224,12 +243,18 @@ def write_results(workdir: str, *, task: Task, scores: Mapping[str, Scores], ste
         "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
         # JSON has no nan: a score that is not defined, such as the ROC-AUC of a single class.
         "scores": {name: value if math.isfinite(value) else None for name, value in flat.items()},
+        "intervals": intervals,
         "titles": {score.name: score.title for score in task.scoring.declared},
         "headline": [name for name in headline if name in flat],
         "step": step,
         "sections": [{**found, "title": f"{found['title']} ({split})"} for found in sections],
     }
     _write_json(workdir, "results.json", results)
+    for split, found in scores.items():
+        wrong = {item["example"]: item for item in found.wrong()}
+        about = (found.wrong_kind, step, task.data.evals[split].fingerprint)
+        kept = examples.Examples(found.parts, wrong, *about)
+        examples.write(workdir, split=split, examples=kept)
 
 
 def environment() -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""Owns the counts of entities that precision, recall and F1 are made of, a mergeable state as those
-of `metrics.py`. Which entities tags mean belongs to `data/text/tags.py`."""
+"""Owns the counts of entities that precision, recall and F1 are made of: a mergeable state as those
+of `metrics.py`, and by sentence. Which entities tags mean belongs to `data/text/tags.py`."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from bigjax.scores.intervals import Parts
 
 Span = tuple[int, int, str]  # (first word, one past the last word, type)
 
@@ -61,6 +65,57 @@ class EntityCounts(NamedTuple):
             for kind in sorted(gold | predicted)
         }
         return {**totals, "per_type": per_type}
+
+
+class Entities(NamedTuple):
+    """The entities of sentences one after the other: of each its sentence, first word and one past
+    its last, int64 (N,), its type, and whether the other side has exactly the same, bool (N,)."""
+
+    sentence: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    kind: np.ndarray
+    shared: np.ndarray
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sequence[Span]], *, other: Sequence[Sequence[Span]]) -> Self:
+        """Those of `sentences`; `other` has the entities that are compared with, of as many."""
+        rows = [
+            (i, *span, span in theirs)
+            for i, (found, theirs) in enumerate(zip(sentences, map(set, other), strict=True))
+            for span in found
+        ]
+        sentence, begin, end, kind, shared = zip(*rows) if rows else ((),) * 5
+        places = (np.array(of, np.int64) for of in (sentence, begin, end))
+        return cls(*places, np.array(kind, np.str_), np.array(shared, bool))
+
+    def where(self, mask: np.ndarray) -> Self:
+        """Those of which `mask`, bool (N,), is true."""
+        return type(self)(*(of[mask] for of in self))
+
+
+def f1_parts(gold: Entities, predicted: Entities, *, num_sentences: int) -> Parts:
+    """F1 in the parts of each sentence."""
+    correct, found, there = _by_sentence(gold, predicted, num_sentences)
+    return Parts.of(2 * correct, found + there)
+
+
+def precision_parts(gold: Entities, predicted: Entities, *, num_sentences: int) -> Parts:
+    """Precision in the parts of each sentence."""
+    correct, found, _ = _by_sentence(gold, predicted, num_sentences)
+    return Parts.of(correct, found)
+
+
+def recall_parts(gold: Entities, predicted: Entities, *, num_sentences: int) -> Parts:
+    """Recall in the parts of each sentence."""
+    correct, _, there = _by_sentence(gold, predicted, num_sentences)
+    return Parts.of(correct, there)
+
+
+def _by_sentence(gold: Entities, predicted: Entities, num_sentences: int) -> list[np.ndarray]:
+    """Entities found rightly, predicted and gold of each sentence."""
+    listed = (gold.sentence[gold.shared], predicted.sentence, gold.sentence)
+    return [np.bincount(of, minlength=num_sentences) for of in listed]
 
 
 def _scores(*, correct: int, predicted: int, gold: int) -> dict[str, float | int]:

@@ -12,6 +12,7 @@ import numpy as np
 from bigjax.config.fields import AtLeast
 from bigjax.errors import UserError, first_of
 from bigjax.scores import class_scores
+from bigjax.scores.intervals import Parts, interval
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Confusion, Mean
 
@@ -99,6 +100,13 @@ def adopt_head(
     return {**params, "head": head}, ""
 
 
+def macro_f1_parts(labels: np.ndarray, *, predicted: np.ndarray, num_classes: int) -> Parts:
+    """The mean of the classes' F1 in the parts of each example; class ids (N,)."""
+    pairs, kind = np.unique(labels * num_classes + predicted, return_inverse=True)
+    gold, found = (np.eye(num_classes)[of] for of in np.divmod(pairs, num_classes))
+    return Parts(kind.reshape(-1).astype(np.int32), 2 * gold * found, gold + found)
+
+
 def class_table(
     by_class: class_scores.PerClass, ranking: class_scores.Ranking, *, names: Sequence[str]
 ) -> dict[str, Any]:
@@ -163,6 +171,12 @@ def calibration_section(found: class_scores.Calibration, *, things: str) -> dict
         f"of the {things} in each of {len(bins)} bins is from their confidence, the probability "
         "that the model gives to the class it predicts. On the diagonal the two are equal.",
     }
+
+
+def with_interval(value: float, parts: Parts) -> dict[str, float | None]:
+    """A score and its 95% interval as a cell of a table."""
+    low, high = interval(parts)
+    return {"value": known(value), "low": known(low), "high": known(high)}
 
 
 def known(value: float) -> float | None:

@@ -15,6 +15,7 @@ from bigjax.config.choices import Sections
 from bigjax.config.values import Config
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.findings import Finding
+from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Mean
 
 Variables = Mapping[str, Any]  # {"params": ..., and the model's other collections}
@@ -107,10 +108,17 @@ class Scores(NamedTuple):
 
     scalars: name of a score to its value.
     sections: parts of the report, in its order (the kinds are in report/sections.py).
+    parts: of scores that are ratios of sums over the split's examples, in their order: they get
+      intervals, and two runs can be compared by them.
+    wrong: () -> the examples that are not all right, each an item of a section of the report that
+      is of `wrong_kind`, and its number in the split, from 0, as "example".
     """
 
     scalars: dict[str, float]
     sections: list[dict[str, Any]]
+    parts: Mapping[str, Parts] = {}  # noqa: RUF012 - read only
+    wrong: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    wrong_kind: str = ""
 
 
 class Scoring(NamedTuple):
@@ -200,5 +208,6 @@ class Entry(Protocol):
 
 __all__ = [
     "JSONL", "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format", "Model",
-    "Outputs", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use", "Variables",
+    "Outputs", "Parts", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use",
+    "Variables",
 ]  # fmt: skip

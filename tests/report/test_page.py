@@ -318,6 +318,16 @@ def test_headline_scores_are_the_big_figures(tmp_path):
     assert "after 300 steps" in head and "configs/bert_ner.py:wikiann" in head
 
 
+def test_a_score_has_its_interval_behind_it_where_there_is_one(tmp_path):
+    results = fake_results()
+    results["intervals"] = {"test/entity_f1": [0.9012, 0.9228], "dev/entity_f1": [0.905, 0.926]}
+    source = written(fake_run(tmp_path / "run", results=results))
+    assert "<small>on test, 0.901–0.923</small>" in source.split("</header>")[0]
+    assert '0.9123 <small class="between">0.901–0.923</small></td>' in source
+    assert '0.9151 <small class="between">0.905–0.926</small></td>' in source
+    assert source.count('class="between"') == 2 and "95% interval" in source
+
+
 def test_every_text_of_the_run_folder_is_escaped(tmp_path):
     config, environment, results = (
         fake_config(),

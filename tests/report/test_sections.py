@@ -101,6 +101,17 @@ def test_a_table_has_its_columns_rows_and_note():
     assert "Strict &amp; exact." in html and "<PER>" not in html
 
 
+def test_a_cell_with_an_interval_is_a_number():
+    cells = [
+        {"value": 0.5, "low": 0.25, "high": 0.7512},
+        {"value": None, "low": None, "high": None},
+    ]
+    rows = [["PER", cells[0]], ["LOC", cells[1]], ["all", 0.98765]]
+    html = sections.render({"kind": "table", "title": "", "columns": ["type", "F1"], "rows": rows})
+    assert Read(html).rows[1:] == [["PER", "0.5000 0.250–0.751"], ["LOC", "–"], ["all", "0.9877"]]
+    assert html.count('<td class="number">') == 3
+
+
 def test_a_confusion_section_lists_its_most_frequent_confusions():
     counts = [[90, 8, 2], [0, 50, 0], [12, 0, 4]]
     section = {"kind": "confusion", "title": "Words", "labels": ["O", "LOC", "PER"]}

@@ -3,6 +3,7 @@ confident mistakes, and the report on the data itself. The scores' arithmetic is
 `class_scores.py`."""
 
 import base64
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +13,20 @@ import numpy as np
 from bigjax.data.images.decoding import Images
 from bigjax.errors import first_of
 from bigjax.scores import class_scores
+from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
-from bigjax.tasks.classes import calibration_section, class_table, confusion_section
+from bigjax.tasks.classes import (
+    MAX_LISTED,
+    calibration_section,
+    class_table,
+    confusion_section,
+    macro_f1_parts,
+)
 from bigjax.tasks.task import Score, Scores
 
 NUM_MISTAKES = 24
+NUM_PICTURES = 200  # kept of wrong ones, for comparing runs
+WRONG_KIND = "images"  # how the report shows them
 THUMBNAIL_SIDE = 128  # pixels; larger images are made smaller for the report
 TOP_K = 5
 
@@ -54,7 +64,7 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
         facts = {"kind": "facts", "title": "Not scored", "rows": rows}
         return Scores(dict.fromkeys(_names(names), np.nan), [facts])
 
-    predicted = probabilities.argmax(axis=1)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     confusion = Confusion.of(
         gold=labels,
         predicted=predicted,
@@ -72,6 +82,9 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
         "average_precision": class_scores.macro(ranking.average_precision),
         "calibration_error": calibration.error,
     }
+    parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}
+    if len(names) <= MAX_LISTED:
+        parts["macro_f1"] = macro_f1_parts(labels, predicted=predicted, num_classes=len(names))
     if len(names) > TOP_K:
         top = class_scores.top_k_accuracy(probabilities, labels=labels, k=TOP_K)
         scalars = {f"top{TOP_K}_accuracy": top} | scalars
@@ -79,9 +92,10 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
         class_table(by_class, ranking, names=names),
         confusion_section(confusion, names=names),
         calibration_section(calibration, things="images"),
-        *_mistakes(images, predicted=predicted, confidence=probabilities.max(axis=1)),
+        *_mistakes(images, predicted=predicted, confidence=confidence),
     ]
-    return Scores(scalars, sections)
+    wrong = functools.partial(_wrong, images, predicted=predicted, confidence=confidence)
+    return Scores(scalars, sections, parts, wrong, WRONG_KIND)
 
 
 def _names(class_names: Sequence[str]) -> list[str]:
@@ -148,20 +162,38 @@ def _mistakes(
         return []
     ids = wrong[np.argsort(-confidence[wrong], kind="stable")][:NUM_MISTAKES]
     items = [
-        {
-            **_thumbnail(pixels),
-            "gold": images.class_names[images.labels[i]],
-            "predicted": images.class_names[predicted[i]],
-            "confidence": float(confidence[i]),
-            "number": int(i) + 1,
-        }
-        for i, pixels in zip(ids, images.pixels(ids))
+        _thumbnail(pixels) | _item(images, i, predicted=predicted, confidence=confidence)
+        for i, pixels in zip(ids.tolist(), images.pixels(ids))
     ]
     note = (
         f"{len(wrong):,} of {len(predicted):,} images are taken for another class. Under each of "
         "these: its class, the predicted one, the confidence in that, its number in the split."
     )
-    return [{"kind": "images", "title": "Most confident mistakes", "items": items, "note": note}]
+    return [{"kind": WRONG_KIND, "title": "Most confident mistakes", "items": items, "note": note}]
+
+
+def _wrong(
+    images: Images, *, predicted: np.ndarray, confidence: np.ndarray
+) -> list[dict[str, Any]]:
+    """Every image that is taken for another class, the first of them with their pictures."""
+    wrong = np.flatnonzero(predicted != images.labels)
+    pictures = [*map(_thumbnail, images.pixels(wrong[:NUM_PICTURES]))] if wrong.size else []
+    pictures += [{}] * (len(wrong) - len(pictures))
+    return [
+        picture | _item(images, i, predicted=predicted, confidence=confidence) | {"example": i}
+        for i, picture in zip(wrong.tolist(), pictures)
+    ]
+
+
+def _item(
+    images: Images, number: int, *, predicted: np.ndarray, confidence: np.ndarray
+) -> dict[str, Any]:
+    return {
+        "gold": images.class_names[images.labels[number]],
+        "predicted": images.class_names[predicted[number]],
+        "confidence": float(confidence[number]),
+        "number": number + 1,
+    }
 
 
 def _thumbnail(pixels: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Owns what a finished pass over a tagged split comes to: scores, tables, the worst errors, and the
 report on the data itself."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import numpy as np
 from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tags import conlleval_spans, entity_type, has_spans, spans
 from bigjax.errors import first_of
-from bigjax.scores import class_scores
-from bigjax.scores.entities import EntityCounts
+from bigjax.scores import class_scores, entities
+from bigjax.scores.entities import Entities, EntityCounts, Span
+from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
-from bigjax.tasks.classes import confusion_section
+from bigjax.tasks.classes import confusion_section, with_interval
 from bigjax.tasks.task import Score, Scores
 from bigjax.tasks.token_tagging.rows import Split, by_word
 
 NUM_WORST = 20
+WRONG_KIND = "tagged_text"  # how the report shows sentences
 
 
 def declared(tags: Sequence[str]) -> tuple[Score, ...]:
@@ -49,9 +52,12 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     predicted = logits.argmax(axis=1)
     gold_tags = split.sentences.tags
     predicted_tags = Strings(tags, predicted, gold_tags.offsets)
+    parts = {"accuracy": _accuracy_parts(split, predicted)}
     if not has_spans(tags):
         labels = list(tags)
-        return Scores({}, [_confusion(labels, gold=split.labels, predicted=predicted)])
+        sections = [_confusion(labels, gold=split.labels, predicted=predicted)]
+        wrong = functools.partial(_wrong, split, predicted_tags, _word_spans)
+        return Scores({}, sections, parts, wrong, WRONG_KIND)
 
     strict = EntityCounts.of(gold=gold_tags, predicted=predicted_tags, spans=spans).compute()
     lenient = EntityCounts.of(
@@ -59,12 +65,23 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     ).compute()
     scalars = {f"entity_{name}": strict[name] for name in ("precision", "recall", "f1")}
     scalars["conlleval_f1"] = lenient["f1"]
+    gold, found = _entities(gold_tags, predicted_tags, spans)
+    of_each = {"num_sentences": len(gold_tags)}
+    parts |= {
+        "entity_f1": entities.f1_parts(gold, found, **of_each),
+        "entity_precision": entities.precision_parts(gold, found, **of_each),
+        "entity_recall": entities.recall_parts(gold, found, **of_each),
+        "conlleval_f1": entities.f1_parts(
+            *_entities(gold_tags, predicted_tags, conlleval_spans), **of_each
+        ),
+    }
     sections = [
-        _type_table(strict),
+        _type_table(strict, gold, found, all_types=parts["entity_f1"]),
         _word_confusion(split.labels, predicted, tags=tags),
         _worst(split, predicted_tags, _losses(split, logits)),
     ]
-    return Scores(scalars, sections)
+    wrong = functools.partial(_wrong, split, predicted_tags, _spans_of)
+    return Scores(scalars, sections, parts, wrong, WRONG_KIND)
 
 
 def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tuple[str, str]]:
@@ -135,14 +152,41 @@ def _losses(split: Split, logits: np.ndarray) -> np.ndarray:
         return np.add.reduceat(-np.log(gold), split.sentences.words.offsets[:-1])
 
 
-def _type_table(scores: Mapping[str, Any]) -> dict[str, Any]:
+def _accuracy_parts(split: Split, predicted: np.ndarray) -> Parts:
+    words = split.sentences.words
+    right = np.add.reduceat(predicted == split.labels, words.offsets[:-1], dtype=np.int64)
+    return Parts.of(right, words.lengths)
+
+
+def _entities(
+    gold_tags: Strings, predicted_tags: Strings, read: Callable[[Sequence[str]], list[Span]]
+) -> tuple[Entities, Entities]:
+    """Those that are gold, and those that are predicted."""
+    gold, found = ([read(tags) for tags in side] for side in (gold_tags, predicted_tags))
+    return Entities.of(gold, other=found), Entities.of(found, other=gold)
+
+
+def _type_table(
+    scores: Mapping[str, Any], gold: Entities, found: Entities, *, all_types: Parts
+) -> dict[str, Any]:
     names = ("precision", "recall", "f1", "support")
-    rows = [[kind, *(found[n] for n in names)] for kind, found in scores["per_type"].items()]
+    parts = {
+        kind: entities.f1_parts(
+            gold.where(gold.kind == kind),
+            found.where(found.kind == kind),
+            num_sentences=len(all_types.kind),
+        )
+        for kind in scores["per_type"]
+    }
+    of_all = {**scores["per_type"], "all": scores}
+    rows = [[kind, *(of[name] for name in names)] for kind, of in of_all.items()]
+    for row, of in zip(rows, [*parts.values(), all_types]):
+        row[3] = with_interval(row[3], of)
     return {
         "kind": "table",
         "title": "Entities by type",
         "columns": ["type", "precision", "recall", "F1", "support"],
-        "rows": [*rows, ["all", *(scores[name] for name in names)]],
+        "rows": rows,
         "note": "Strict: an entity counts only with exactly its boundaries and type, and a "
         "prediction that does not begin with B- is none.",
     }
@@ -166,16 +210,47 @@ def _confusion(labels: list[str], *, gold: np.ndarray, predicted: np.ndarray) ->
 def _worst(split: Split, predicted_tags: Strings, losses: np.ndarray) -> dict[str, Any]:
     items = []
     for i in np.argsort(-losses, kind="stable").tolist():
-        gold, found = spans(split.sentences.tags[i]), spans(predicted_tags[i])
+        gold, found = _spans_of(split, predicted_tags, i)
         if gold != found:
-            items.append(
-                {
-                    "words": split.sentences.words[i],
-                    "gold": gold,
-                    "predicted": found,
-                    "caption": f"sentence {i + 1}, loss {losses[i]:.1f}",
-                }
-            )
+            caption = f"sentence {i + 1}, loss {losses[i]:.1f}"
+            items.append(_item(split, i, gold=gold, predicted=found, caption=caption))
         if len(items) == NUM_WORST:
             break
-    return {"kind": "tagged_text", "title": "Worst errors", "items": items}
+    return {"kind": WRONG_KIND, "title": "Worst errors", "items": items}
+
+
+def _wrong(
+    split: Split,
+    predicted_tags: Strings,
+    read: Callable[[Split, Strings, int], tuple[list[Span], list[Span]]],
+) -> list[dict[str, Any]]:
+    """Every sentence that is not all right, with what `read` finds in it."""
+    read_all = ((i, *read(split, predicted_tags, i)) for i in range(len(predicted_tags)))
+    return [
+        _item(split, i, gold=gold, predicted=found, caption=f"sentence {i + 1}") | {"example": i}
+        for i, gold, found in read_all
+        if gold != found
+    ]
+
+
+def _spans_of(
+    split: Split, predicted_tags: Strings, sentence: int
+) -> tuple[list[Span], list[Span]]:
+    """Entities of a sentence: gold, and predicted."""
+    return spans(split.sentences.tags[sentence]), spans(predicted_tags[sentence])
+
+
+def _word_spans(
+    split: Split, predicted_tags: Strings, sentence: int
+) -> tuple[list[Span], list[Span]]:
+    """Each word whose tag is wrong as a span: gold, and predicted."""
+    both = list(zip(split.sentences.tags[sentence], predicted_tags[sentence]))
+    wrong = [i for i, (gold, found) in enumerate(both) if gold != found]
+    return [(i, i + 1, both[i][0]) for i in wrong], [(i, i + 1, both[i][1]) for i in wrong]
+
+
+def _item(
+    split: Split, sentence: int, *, gold: list[Span], predicted: list[Span], caption: str
+) -> dict[str, Any]:
+    words = split.sentences.words[sentence]
+    return {"words": words, "gold": gold, "predicted": predicted, "caption": caption}

@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn
 
 from bigjax.data.images.decoding import Images
 from bigjax.report import sections
-from bigjax.scores import class_scores
+from bigjax.scores import class_scores, intervals
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.image_classification import scoring
 
@@ -61,6 +61,30 @@ def test_scalars_are_those_of_scikit_learn():
         "calibration_error": class_scores.calibration(probabilities, labels=images.labels).error,
     }
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("num_classes", [1, 3, 120])
+def test_scores_in_parts_are_the_scores(num_classes):
+    images, outputs = made_up(num_classes=num_classes)
+    found = scoring.score(images, outputs)
+    right = outputs["logits"].argmax(1) == images.labels
+    assert intervals.value(found.parts["accuracy"]) == pytest.approx(right.mean(), abs=1e-12)
+    assert ("macro_f1" in found.parts) == (num_classes <= 100)
+    if num_classes <= 100:
+        macro_f1 = found.scalars["macro_f1"]
+        assert intervals.value(found.parts["macro_f1"]) == pytest.approx(macro_f1, abs=1e-12)
+
+
+def test_every_wrong_image_is_kept_and_the_first_ones_have_pictures(monkeypatch):
+    monkeypatch.setattr(scoring, "NUM_PICTURES", 3)
+    images, outputs = made_up()
+    wrong = np.flatnonzero(outputs["logits"].argmax(1) != images.labels)
+    found = scoring.score(images, outputs).wrong()
+    assert [item["example"] for item in found] == wrong.tolist() and len(wrong) > 3
+    assert ["png" in item for item in found] == [True] * 3 + [False] * (len(wrong) - 3)
+    assert np.array_equal(decoded(found[0]), images.pixels(wrong[:1])[0])
+    html = sections.render({"kind": "images", "title": "", "items": found})
+    assert html.count("<img") == 3 and html.count("<figure>") == len(wrong)
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5, 6, 120])

@@ -19,12 +19,14 @@ from jax.sharding import Mesh
 from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.data.text import news
-from bigjax.data.text.sentences import collect
+from bigjax.data.text.sentences import Strings, collect
+from bigjax.data.text.tags import spans
 from bigjax.engine import settings, sharding
 from bigjax.engine.scorer import Scorer, make_eval_step
 from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
 from bigjax.models import huggingface
+from bigjax.scores import intervals
 from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
@@ -169,6 +171,34 @@ def test_every_word_of_the_split_is_in_the_scores(scores, splits):
     assert np.sum(confusion["counts"]) == sum(map(len, splits["dev"].words))
     predicted = np.sum(confusion["counts"], axis=0)
     assert (predicted > 0).sum() > 1  # else equal scores would prove nothing
+
+
+def test_scores_in_parts_are_the_scores(scores):
+    expected = {name: value for name, value in scores.scalars.items() if name != "loss"}
+    found = {name: intervals.value(parts) for name, parts in scores.parts.items()}
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert all(len(parts.kind) == 25 for parts in scores.parts.values())
+
+
+def test_what_is_kept_of_wrong_sentences_is_what_is_gold_and_what_is_predicted(scores, splits):
+    kept = scores.wrong()
+    share = scores.parts["entity_f1"]
+    all_right = (share.num == share.den)[share.kind, 0]
+    assert [item["example"] for item in kept] == np.flatnonzero(~all_right).tolist()
+    for item in kept:
+        words, tags = splits["dev"].words[item["example"]], splits["dev"].tags[item["example"]]
+        assert item["words"] == words and item["gold"] == spans(tags) != item["predicted"]
+
+
+def test_of_plain_tags_the_wrong_words_are_kept():
+    gold = collect([(["a", "b", "c"], ["X", "Y", "X"]), (["a"], ["X"])], where="test")
+    split = rows.Split(gold, None, np.array([0, 1, 0, 0]), None)
+    found = Strings(["X", "Y"], np.array([0, 0, 1, 0]), gold.tags.offsets)
+    (item,) = scoring._wrong(split, found, scoring._word_spans)
+    assert (item["gold"], item["predicted"]) == (
+        [(1, 2, "Y"), (2, 3, "X")],
+        [(1, 2, "X"), (2, 3, "Y")],
+    )
 
 
 def test_words_are_tagged_as_when_each_sentence_is_alone(variables, splits):
