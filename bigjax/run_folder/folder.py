@@ -35,7 +35,7 @@ PACKAGES = (
 HARMLESS = (
     "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
     "steps_per_dispatch", "batch.accumulate", "batch.device_memory_gib", "data.",
-    "init.resume_from", "verify.", "watchdog.",
+    "init.resume_from", "verify.", "watchdog.", "decode.",
 )  # fmt: skip
 
 
@@ -132,7 +132,9 @@ def refuse_changes(
     splits = _changed_data(workdir, task)
     if splits:
         keys += [key for key in {**old, **new} if key.startswith("data.")]
-    changed = [key for key in keys if old.get(key) != new.get(key)]
+    # A setting that is newer than the run has its default: what the run did when there was none.
+    known = [key for key in keys if key in old or config.origins[key] != "default"]
+    changed = [key for key in known if old.get(key) != new.get(key)]
     differ = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
     differ += [f"the content of {split}" for split in splits]
     was = _read_json(workdir, "environment.json").get("fixed", {})

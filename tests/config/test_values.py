@@ -488,9 +488,9 @@ def test_every_shipped_variant_fits_the_settings_there_are(spec):
         ("optim.momentum=0.9", "--config.optim.momentum: nothing reads it (the section is for "
          "adamw and Optimization); it is a setting of optim.name='sgd'"),
         ("model.learning_rate=1", "--config.model.learning_rate: nothing reads it (the section is "
-         "for Compute); did you mean 'optim.learning_rate'?"),
+         "for Compute and Head); did you mean 'optim.learning_rate'?"),
         ("model.num_layers=2", "--config.model.num_layers: nothing reads it (the section is for "
-         "Compute); "),
+         "Compute and Head); "),
         ("model.dtype=bf16", "--config.model.dtype='bf16' is str; expected one of 'float32', "
          "'bfloat16'"),
     ],

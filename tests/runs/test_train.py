@@ -272,7 +272,14 @@ def test_settings_that_do_not_change_the_run_are_accepted(finished, tmp_path):
         "checkpoint.keep_latest": "2",
         "eval.batch_rows": "7",
         "eval.final": "latest",
+        "decode.score": "minimum",
     }
+    record = json.loads((workdir / "config.json").read_text())
+    for key in ("model.head", "decode.kind"):  # as if the run was from before there was such a one
+        del record["values"][key], record["origins"][key]
+    (workdir / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"\(model\.head: None -> 'crf'\)"):
+        train.train(load({"model.head": "crf"}), workdir=str(workdir))
     scores = train.train(load(harmless), workdir=str(workdir))
     assert scores == pytest.approx(finished.scores, rel=TOLERANCE)
 

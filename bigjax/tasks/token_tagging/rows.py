@@ -48,16 +48,42 @@ def encode_split(
     return Split(sentences, windows, labels, plan)
 
 
-def dataset(split: Split, *, rows: Callable[..., Any], batch_rows: int) -> Dataset:
-    """rows: row numbers (n,) -> the numbers of each row's windows; `packing.epochs` or `once`."""
+def tags(split: Split, words: np.ndarray) -> Batch:
+    """labels, int32, the tag of the word that each token labels, and mask, bool, whether it labels
+    one; `words`, their numbers (B, L), are -1 where not."""
+    counted = words >= 0
+    return {"labels": np.where(counted, split.labels[words], 0), "mask": counted}
+
+
+def tags_in_context(split: Split, words: np.ndarray) -> Batch:
+    """As `tags`, and before and after, int32: 1 + the tag of the word right before and after it in
+    its sentence, which another window may hold; 0 where there is none, and where nothing is
+    labelled."""
+    edges = split.sentences.words.offsets
+    before, after = np.r_[0, split.labels[:-1] + 1], np.r_[split.labels[1:] + 1, 0]
+    before[edges[:-1]] = after[edges[1:] - 1] = 0
+    context = {"before": before, "after": after}
+    return tags(split, words) | {
+        name: np.where(words >= 0, of_word[words], 0).astype(np.int32)
+        for name, of_word in context.items()
+    }
+
+
+def dataset(
+    split: Split,
+    *,
+    rows: Callable[..., Any],
+    batch_rows: int,
+    targets: Callable[[Split, np.ndarray], Batch] = tags,
+) -> Dataset:
+    """rows: row numbers (n,) -> the numbers of each row's windows; `packing.epochs` or `once`.
+    targets: `tags` or `tags_in_context`."""
 
     def make_rows(numbers: np.ndarray) -> Batch:
         filled = windowing.fill_rows(
             split.windows, rows(numbers), row_length=split.packing.row_length
         )
-        words = filled.pop("words")
-        counted = words >= 0
-        return filled | {"labels": np.where(counted, split.labels[words], 0), "mask": counted}
+        return filled | targets(split, filled.pop("words"))
 
     return Dataset(
         rows=make_rows,

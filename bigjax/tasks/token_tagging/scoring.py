@@ -10,13 +10,15 @@ import numpy as np
 from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tags import conlleval_spans, entity_type, has_spans, spans
 from bigjax.errors import first_of
-from bigjax.scores import class_scores, entities
+from bigjax.scores import entities
 from bigjax.scores.entities import Entities, EntityCounts, Span
 from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import confusion_section, with_interval
 from bigjax.tasks.task import Score, Scores
+from bigjax.tasks.token_tagging import decoding
 from bigjax.tasks.token_tagging.rows import Split, by_word
+from bigjax.tasks.token_tagging.settings import Decoding
 
 NUM_WORST = 20
 WRONG_KIND = "tagged_text"  # how the report shows sentences
@@ -42,28 +44,31 @@ def headline(tags: Sequence[str]) -> tuple[str, ...]:
     return ("entity_f1", "entity_precision", "entity_recall") if has_spans(tags) else ("accuracy",)
 
 
-def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str]) -> Scores:
-    """Scores of predicted tags.
+def score(
+    split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str], how: Decoding
+) -> Scores:
+    """Scores of predicted tags, accuracy too.
 
     Args:
-      outputs: logits float (R, L, T) of all rows of the split in order.
+      outputs: logits float (R, L, T) of all rows of the split in order, and of a CRF transitions.
     """
-    logits = by_word(split, outputs)
-    predicted = logits.argmax(axis=1)
-    gold_tags = split.sentences.tags
+    logits, gold_tags = by_word(split, outputs), split.sentences.tags
+    given = {"transitions": decoding.transitions_of(outputs), "tags": tags}
+    predicted = decoding.decode(logits, gold_tags.offsets, **given, kind=how.kind)
     predicted_tags = Strings(tags, predicted, gold_tags.offsets)
+    scalars = {"accuracy": float(np.mean(predicted == split.labels))}
     parts = {"accuracy": _accuracy_parts(split, predicted)}
     if not has_spans(tags):
         labels = list(tags)
         sections = [_confusion(labels, gold=split.labels, predicted=predicted)]
         wrong = functools.partial(_wrong, split, predicted_tags, _word_spans)
-        return Scores({}, sections, parts, wrong, WRONG_KIND)
+        return Scores(scalars, sections, parts, wrong, WRONG_KIND)
 
     strict = EntityCounts.of(gold=gold_tags, predicted=predicted_tags, spans=spans).compute()
     lenient = EntityCounts.of(
         gold=gold_tags, predicted=predicted_tags, spans=conlleval_spans
     ).compute()
-    scalars = {f"entity_{name}": strict[name] for name in ("precision", "recall", "f1")}
+    scalars |= {f"entity_{name}": strict[name] for name in ("precision", "recall", "f1")}
     scalars["conlleval_f1"] = lenient["f1"]
     gold, found = _entities(gold_tags, predicted_tags, spans)
     of_each = {"num_sentences": len(gold_tags)}
@@ -78,7 +83,11 @@ def score(split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str
     sections = [
         _type_table(strict, gold, found, all_types=parts["entity_f1"]),
         _word_confusion(split.labels, predicted, tags=tags),
-        _worst(split, predicted_tags, _losses(split, logits)),
+        _worst(
+            split,
+            predicted_tags,
+            decoding.losses(logits, gold_tags.offsets, split.labels, **given),
+        ),
     ]
     wrong = functools.partial(_wrong, split, predicted_tags, _spans_of)
     return Scores(scalars, sections, parts, wrong, WRONG_KIND)
@@ -142,14 +151,6 @@ def warnings(splits: Mapping[str, Split]) -> tuple[str, ...]:
                 f"{first_of(unseen)}"
             )
     return tuple(lines)
-
-
-def _losses(split: Split, logits: np.ndarray) -> np.ndarray:
-    """The summed loss of each sentence, float64."""
-    probabilities = class_scores.softmax(logits)
-    gold = probabilities[np.arange(len(split.labels)), split.labels]
-    with np.errstate(divide="ignore"):
-        return np.add.reduceat(-np.log(gold), split.sentences.words.offsets[:-1])
 
 
 def _accuracy_parts(split: Split, predicted: np.ndarray) -> Parts:

@@ -21,18 +21,20 @@ from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
-from bigjax.models import bert, huggingface, origins
-from bigjax.scores import class_scores
+from bigjax.models import bert, crf, huggingface, origins
 from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Encoded, Model, Pretrained, Scoring, Task, Use
-from bigjax.tasks.token_tagging import rows, scoring, settings
-from bigjax.tasks.token_tagging.model import Tagger, make_model
+from bigjax.tasks.token_tagging import decoding, rows, scoring, settings
+from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
 from bigjax.tasks.token_tagging.rows import Split
-from bigjax.tasks.token_tagging.settings import Loss, Rows, Vocabulary
+from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss, Rows, Vocabulary
 
 SECTIONS = settings.SECTIONS
 # In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
 TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
+
+# What a batch holds for the loss of each head.
+TARGETS = {"linear": rows.tags, "crf": rows.tags_in_context}
 
 
 def make(config: Config) -> Task:
@@ -45,15 +47,14 @@ def make(config: Config) -> Task:
     tags = tag_names(list(sentences.values()))
     tokenizer, sizes, pretrained = _start(config, sentences["train"], tags=tags)
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    loss = config.of(Loss)
-    weights_T = class_weights(loss.class_weights, labels=splits["train"].labels, class_names=tags)
-    compute = config.of(bert.Compute)
-    model = make_model(
-        Tagger(sizes, compute, len(tags)),
-        smoothing=loss.label_smoothing,
-        weights_T=weights_T,
+    scan_layers = config.of(bert.Compute).scan_layers
+    model = _model(
+        config,
+        sizes,
+        tags=tags,
+        labels=splits["train"].labels,
         pretrained=pretrained,
-        adopt=functools.partial(_adopt, tags=tags, scan_layers=compute.scan_layers, sizes=sizes),
+        adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=sizes),
     )
     rule = sentences["train"].origin.rule
     return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
@@ -70,14 +71,37 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     tags = _read_tags(os.path.join(folder, TAGS_FILE))
     sentences = config.of(SOURCE, only=splits)
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    model = make_model(
-        Tagger(sizes, config.of(bert.Compute), len(tags)),
-        smoothing=0.0,
-        weights_T=None,
-        pretrained=None,
-    )
+    model = _model(config, sizes, tags=tags)
     rule = _read_rule(os.path.join(folder, WORDS_FILE))
     return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
+
+
+def _model(
+    config: Config,
+    sizes: bert.Sizes,
+    *,
+    tags: Sequence[str],
+    labels: np.ndarray | None = None,
+    pretrained: Callable[[], Pretrained] | None = None,
+    adopt: Callable[..., Any] | None = None,
+) -> Model:
+    """labels: those of training, which "balanced" weights are of; None where nothing is trained."""
+    loss, parts = config.of(Loss), (sizes, config.of(bert.Compute), len(tags))
+    given = {"pretrained": pretrained, "adopt": adopt}
+    if config.of(Head).head == "linear":
+        weights_T = None
+        if labels is not None:
+            weights_T = class_weights(loss.class_weights, labels=labels, class_names=tags)
+        return make_model(
+            Tagger(*parts), smoothing=loss.label_smoothing, weights_T=weights_T, **given
+        )
+    for name, value in dataclasses.asdict(loss).items():
+        if value:
+            raise UserError(
+                f"loss.{name}={value} goes with model.head='linear': it is of the tags of single "
+                "words, and a CRF's loss is of all tags of a sentence; leave it out"
+            )
+    return make_crf_model(Tagger(*parts, crf.Head), allowed_ST=decoding.allowed(tags), **given)
 
 
 def _encode_splits(
@@ -125,9 +149,7 @@ def _task(
         data=Data(
             train=_train_set(config, splits["train"]) if "train" in splits else None,
             evals={
-                name: rows.dataset(split, rows=packing.once(split.packing), batch_rows=batch_rows)
-                for name, split in splits.items()
-                if name != "train"
+                name: _eval_set(config, split) for name, split in splits.items() if name != "train"
             },
             counts=lambda batch: {
                 "sentences": batch["starts"].sum(),
@@ -143,7 +165,9 @@ def _task(
         scoring=Scoring(
             declared=scoring.declared(tags),
             headline=scoring.headline(tags),
-            score=lambda split, outputs: scoring.score(splits[split], outputs, tags=tags),
+            score=lambda split, outputs: scoring.score(
+                splits[split], outputs, tags=tags, how=config.of(Decoding)
+            ),
         ),
         use=Use(
             files={
@@ -158,6 +182,7 @@ def _task(
                 tokenizer=tokenizer,
                 row_length=config.of(Rows).row_length,
                 batch_rows=batch_rows,
+                how=config.of(Decoding),
             ),
         ),
     )
@@ -173,6 +198,16 @@ def _train_set(config: Config, train: Split) -> Dataset:
             num_rows=train.packing.num_rows,
             row_length=train.packing.row_length,
         ),
+        targets=TARGETS[config.of(Head).head],
+    )
+
+
+def _eval_set(config: Config, split: Split) -> Dataset:
+    return rows.dataset(
+        split,
+        rows=packing.once(split.packing),
+        batch_rows=config.of(Evaluation).batch_rows,
+        targets=TARGETS[config.of(Head).head],
     )
 
 
@@ -183,9 +218,10 @@ def _encode(
     tokenizer: Any,
     row_length: int,
     batch_rows: int,
+    how: Decoding,
 ) -> Encoded:
-    """Sentences of words, at least one each; and for each a record of its words and their tags with
-    the probability of each."""
+    """Sentences of words, at least one each; and for each a record of its words, their tags, and
+    the entities: first word, one past the last, type and score."""
     words = Strings.of(sentences)
     untagged = Sentences(
         words, Strings(tags[:1], np.zeros(len(words.ids), np.int8), words.offsets), "input"
@@ -193,13 +229,14 @@ def _encode(
     split = rows.encode_split(untagged, tags=tags, tokenizer=tokenizer, row_length=row_length)
 
     def decode(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-        probabilities = class_scores.softmax(rows.by_word(split, outputs))
-        best = probabilities.argmax(axis=1)
+        logits, offsets = rows.by_word(split, outputs), words.offsets
+        given = {"transitions": decoding.transitions_of(outputs), "tags": tags}
+        best = decoding.decode(logits, offsets, **given, kind=how.kind)
+        entities = decoding.entity_scores(logits, offsets, best, **given, how=how.score)
         named = rows.by_sentence(split, [tags[i] for i in best])
-        scored = rows.by_sentence(split, probabilities.max(axis=1).tolist())
         return [
-            {"words": list(words), "tags": found, "scores": scores}
-            for words, found, scores in zip(sentences, named, scored)
+            {"words": list(words), "tags": found, "entities": scored}
+            for words, found, scored in zip(sentences, named, entities)
         ]
 
     return Encoded(
@@ -256,7 +293,12 @@ def _adopt(
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))
+    was_crf = "transitions" in params["head"]
     params, note = adopt_head(params, theirs=theirs, ours=tags, things="tags")
+    if was_crf and "head" in params:  # from and to which tag
+        order = [theirs.index(tag) for tag in tags]
+        scores = params["head"]["transitions"][order]
+        params["head"] = {**params["head"], "transitions": scores}
     encoder = params["encoder"]
     if scan_layers and "layers" not in encoder:
         encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)

@@ -203,7 +203,7 @@ def test_of_plain_tags_the_wrong_words_are_kept():
 
 def test_words_are_tagged_as_when_each_sentence_is_alone(variables, splits):
     """A row a sentence instead of packed rows: the same tags, and the same mean loss."""
-    wide = make(text__row_length="96")
+    wide = make(text__row_length="96", decode__kind="argmax")
     tokenizer = tokenizers.Tokenizer.from_str(wide.use.files["tokenizer.json"])
     names = wide.use.files["tags.txt"].split()
     predict = jax.jit(lambda variables, batch: wide.model.apply(variables, batch, None)[0])
@@ -318,7 +318,10 @@ def test_a_finished_run_is_loaded_without_its_training_data(task, splits, variab
     confusion = next(section for section in scores if section["kind"] == "confusion")["counts"]
     assert sum(len(record["tags"]) for record in records) == np.sum(confusion)
     assert 0 < right < np.sum(confusion)
-    assert all(0 < score <= 1 for record in records for score in record["scores"])
+    tagged = [(record["tags"], record["entities"]) for record in records]
+    assert any(entities for _, entities in tagged)
+    assert all([entity[:3] for entity in entities] == spans(tags) for tags, entities in tagged)
+    assert all(0 < entity.score <= 1 for _, entities in tagged for entity in entities)
 
 
 def test_a_tag_that_the_run_does_not_know_is_one_line(task, tmp_path):
