@@ -1,4 +1,5 @@
-"""Owns running a config file, `FILE[:VARIANT]`: the settings it gives, and where it gives them.
+"""Owns running a config file, `FILE[:VARIANT]`: the settings it gives, and where it gives them; and
+writing one.
 
 Whether they are right belongs to `values.py`.
 """
@@ -46,6 +47,26 @@ def read(spec: str) -> Given:
         return f"{path}:{_line_of(path, key, functions=functions)}: config.{key}"
 
     return Given(given, origins, place)
+
+
+def as_file(settings: Mapping[str, Any], *, about: str) -> str:
+    """The text of a config file that gives `settings` (dotted key -> value) and nothing else."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        sections.setdefault(section, {})[name] = value
+    lines = [f"    config.{name} = {value!r}" for name, value in sections.pop("", {}).items()]
+    for section, values in sections.items():
+        lines += [f"    config.{section} = {{"]
+        lines += [f"        {name!r}: {value!r}," for name, value in values.items()]
+        lines += ["    }"]
+    return "\n".join([f'"""{about}"""', *_HEAD, *lines, "    return config", ""])
+
+
+_HEAD = (
+    "", "import ml_collections", "", "", "def get_config():",
+    "    config = ml_collections.ConfigDict()",
+)  # fmt: skip
 
 
 def _import(path: str) -> types.ModuleType:

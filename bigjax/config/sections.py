@@ -220,6 +220,47 @@ class Verification:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What `--mode=search` does. Under `search.space` stand the settings that it tries, each with
+    its range: `('log', LOW, HIGH)`, `('uniform', LOW, HIGH)` or `('choice', VALUE, VALUE, ...)`;
+    see [search.md](search.md)."""
+
+    method: Annotated[
+        Literal["tpe", "random", "grid"],
+        "how the settings of a trial are drawn: by what earlier ones scored (tree-structured "
+        "Parzen estimator), at random, or every combination of choices in turn",
+    ] = "tpe"
+    num_trials: Annotated[
+        int | None, AtLeast(1), "how many there are; None: 20, or of a grid every combination"
+    ] = None
+    pruning: Annotated[
+        Literal["median"] | None,
+        "ends a trial whose best score so far is worse than the median of what others had after as "
+        "many evaluations; None: every trial is trained to its end",
+    ] = "median"
+    pruning_after: Annotated[
+        int, AtLeast(1), "trials that have to be trained to their end before any is ended early"
+    ] = 5
+    pruning_warmup: Annotated[
+        int, AtLeast(0), "evaluations of a trial after which it is never ended"
+    ] = 1
+    seed: Annotated[
+        int, Between(0, 2**32 - 1), "of what is drawn; a trial trains with the run's own seed"
+    ] = 0
+    storage: Annotated[
+        str | None,
+        "where Optuna keeps the study: a file, or the URL of a database such as "
+        "'sqlite:///study.db'; None: the file study.log in the folder of the search",
+    ] = None
+    study: Annotated[
+        str | None, "the study's name in its storage; None: that of the folder of the search"
+    ] = None
+    keep: Annotated[
+        Literal["best", "all"], "whose checkpoints stay: the best trial's, or all trials'"
+    ] = "best"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Watching:
     """What happens when a run makes no progress, in seconds."""
 

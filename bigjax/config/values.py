@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from bigjax.config import file
+from bigjax.config import file, ranges
 from bigjax.config.choices import Choice, Given, NoSuchChoice, Schema, dotted, fields_in
 from bigjax.config.fields import REQUIRED, Field, check, describe, fields_of, parse
 from bigjax.errors import UserError, nearest
@@ -23,12 +23,14 @@ class Config(NamedTuple):
     origins: dotted key -> "file", "variant", "override" or "default".
     file: what `--config` named, with the variant.
     schema: section -> the functions and dataclasses that take it.
+    space: dotted key -> the range that a search draws it from; every other mode ignores it.
     """
 
     values: dict[str, dict[str, Any]]
     origins: dict[str, str]
     file: str
     schema: Schema
+    space: Mapping[str, ranges.Range] = types.MappingProxyType({})
 
     def of(self, taker: Callable[..., T] | Choice[T], **rest: Any) -> T:
         """What comes of calling a taker of a section with its settings: an instance of a dataclass
@@ -50,12 +52,17 @@ class Config(NamedTuple):
             for key, value in values.items()
         }
 
+    def given(self) -> dict[str, Any]:
+        """Those of them that are no defaults."""
+        return {k: value for k, value in self.flat().items() if self.origins[k] != "default"}
+
     def fields(self) -> dict[str, Field]:
         """Dotted key to what the setting is."""
         return _fields(self.schema)
 
     def record(self) -> dict[str, Any]:
-        """What the run folder keeps, ready for JSON; `from_record` reads it."""
+        """What the run folder keeps, ready for JSON, which is all but the space; `from_record`
+        reads it."""
         return {"values": self.flat(), "origins": self.origins, "file": self.file}
 
 
@@ -122,7 +129,10 @@ def _resolve(
     file: str,
     defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Config:
-    shown = lambda key: f"--config.{key}" if key in overrides else place(key)  # noqa: E731
+    overridden = overrides.keys()
+    shown = lambda key: f"--config.{key}" if key in overridden else place(key)  # noqa: E731
+    written = {**given, **overrides}
+    given, overrides = ranges.settings_of(given), ranges.settings_of(overrides)
     raw: dict[str, dict[str, Any]] = {"": {}}
     for key, value in {**defaults, **given, **overrides}.items():
         section, _, name = key.rpartition(".")
@@ -134,6 +144,8 @@ def _resolve(
         where = shown(error.key) if is_set else f"{file}: config.{error.key}"
         raise UserError(where + error.problem) from error
     for key in [*given, *overrides]:
+        if f"{key}." == ranges.PREFIX:
+            raise UserError(f"{shown(key)}: expected a range for each setting, {ranges.EXAMPLE}")
         _check_is_read(key, takers=takers, shown=shown(key))
 
     values: dict[str, dict[str, Any]] = {section: {} for section in takers}
@@ -154,7 +166,20 @@ def _resolve(
             )
         section, _, name = key.rpartition(".")
         values[section][name], final_origins[key] = value, origin
-    return Config(values, final_origins, file, takers)
+    return Config(values, final_origins, file, takers, _space(written, takers, shown=shown))
+
+
+def _space(
+    written: Mapping[str, Any], takers: Schema, *, shown: Callable[[str], str]
+) -> dict[str, ranges.Range]:
+    """The ranges among what the file and the command line give."""
+    fields, found = _fields(takers), {}
+    for key, value in sorted(written.items()):
+        if key.startswith(ranges.PREFIX):
+            of = key.removeprefix(ranges.PREFIX)
+            _check_is_read(of, takers=takers, shown=shown(key))
+            found[of] = ranges.read(value, fields[of], place=shown(key))
+    return {key: one for key, one in found.items() if one is not None}
 
 
 def _fields(takers: Schema) -> dict[str, Field]:

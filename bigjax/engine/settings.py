@@ -9,6 +9,7 @@ from bigjax.config.sections import (
     Logging,
     Optimization,
     Run,
+    Search,
     Verification,
     Warmup,
     Watching,
@@ -29,6 +30,7 @@ SHARED: Sections = {
     "checkpoint": [Checkpointing],
     "log": [Logging],
     "verify": [Verification],
+    "search": [Search],
     "watchdog": [Watching],
 }
 

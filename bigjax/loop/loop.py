@@ -34,10 +34,15 @@ from bigjax.run_folder.writers import JsonLines, Terminal, Writers, clu_writer
 from bigjax.tasks.task import Score, Task
 
 Progress = Callable[[int], None]
+Evaluated = Callable[[int, float], None]
 
 
 class Session(NamedTuple):
-    """A training in progress: what the loop and its end share."""
+    """A training in progress: what the loop and its end share.
+
+    evaluated: told the step and the score of dev that "best" goes by, before the state is saved. It
+      may raise, to end the run there.
+    """
 
     setup: Setup
     scorer: Scorer
@@ -47,6 +52,7 @@ class Session(NamedTuple):
     writer: Writers
     ledger: Ledger | None
     progress: Progress
+    evaluated: Evaluated = lambda step, score: None  # noqa: ARG005, E731
 
     def between(self, step: int) -> Callable[[], None]:
         """What is called before each batch of an evaluation at `step`."""
@@ -61,7 +67,7 @@ class Session(NamedTuple):
 def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
     """The order is the contract of exact resume: evaluate the old state, save it, and only then
     take batch `step` (or several), update and log. `state.step` is the number of the next batch."""
-    setup, scorer, workdir, checkpoints, stop, writer, ledger, progress = session
+    setup, scorer, workdir, checkpoints, stop, writer, ledger, progress, evaluated = session
     config, best = setup.config, best_score(setup.config, setup.task)
     has_dev = "dev" in setup.task.data.evals
     (state, facts, restored, _), total = start, setup.total_steps
@@ -92,6 +98,7 @@ def run_loop(session: Session, start: Start) -> tuple[TrainState, Facts]:
                     writer.write_scalars(
                         step, {f"dev/{name}": value for name, value in found.scalars.items()}
                     )
+                    evaluated(step, found.scalars[best.name])
                 checkpoints.save(state, step=step, facts=facts, score=score)
                 saved_at = time.monotonic()
                 meter.restart_clock()

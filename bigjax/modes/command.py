@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mode",
         default="train",
-        choices=["train", "evaluate", "check", "verify_resume"],
+        choices=["train", "evaluate", "check", "search", "verify_resume"],
         help="train (default), evaluate, check without training, or verify_resume: prove on this "
         "machine that a killed run ends as one that was not",
     )

@@ -1,4 +1,4 @@
-"""Owns the three things that `main.py` can be asked for: train, evaluate, check."""
+"""Owns what `main.py` can be asked for: flags as they were given, to the mode that they name."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from bigjax.config.sections import Watching
 from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
-from bigjax.modes import evaluate, train, verify_resume
+from bigjax.modes import evaluate, search, train, verify_resume
 from bigjax.modes.check import check
 from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
@@ -60,6 +60,8 @@ def run(
                 allow_config_change=allow_config_change,
                 progress=watchdog.progress,
             )
+        elif mode == "search":
+            search.search(found, workdir=workdir, progress=watchdog.progress)
         elif mode == "evaluate":
             evaluate.score_run(found, workdir=workdir, progress=watchdog.progress)
         else:

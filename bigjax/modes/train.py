@@ -6,6 +6,7 @@ from bigjax.checkpoints.starting_points import begin
 from bigjax.config.values import Config
 from bigjax.engine.build import Setup, build
 from bigjax.loop.loop import (
+    Evaluated,
     Progress,
     Session,
     alone_in,
@@ -27,12 +28,14 @@ def train(
     workdir: str,
     allow_config_change: bool = False,
     progress: Progress = lambda step: None,  # noqa: ARG005
+    evaluated: Evaluated = lambda step, score: None,  # noqa: ARG005
 ) -> dict[str, float]:
     """Trains, or resumes the run in `workdir`, to its end; returns the final scores.
 
     Args:
       allow_config_change: resume though settings differ from those the run was made with.
       progress: called with the step whenever something was done, for a watchdog.
+      evaluated: as of a `Session`.
 
     Raises:
       UserError: bad input; `NonFiniteError` if the loss is not finite; `Stopped` after a signal.
@@ -59,7 +62,7 @@ def train(
             )
             writer, ledger = writers_of(setup, workdir=workdir, step=int(start.state.step))
         session = Session(
-            setup, setup.scorer(), workdir, checkpoints, stop, writer, ledger, progress
+            setup, setup.scorer(), workdir, checkpoints, stop, writer, ledger, progress, evaluated
         )
         with closing(session):
             if not start.restored:

@@ -66,7 +66,7 @@ def write(workdir: str) -> str:
         ("Configuration", _config(config)),
         ("Environment", sections.facts({"rows": list(environment.items())})),
     ]
-    page = _page(
+    page = document(
         [(title, body) for title, body in blocks if body],
         header=_header(results, config=config),
         title=results["title"],
@@ -115,7 +115,8 @@ def _read_json(path: Path) -> dict:
         ) from error
 
 
-def _page(blocks: list[tuple[str, str]], *, header: str, title: str) -> str:
+def document(blocks: list[tuple[str, str]], *, header: str, title: str) -> str:
+    """A whole page of blocks (title, HTML), its style and script inline."""
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     digests = {
         kind: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -163,15 +164,15 @@ def _header(results: dict, *, config: dict) -> str:
     return (
         f'<p class="task">{escape(results["task"].replace("_", " ").capitalize())}</p>'
         f'<h1>{escape(results["title"])}</h1><p class="meta">{" · ".join(facts)}</p>'
-        + _figures(headline)
+        + figures(headline)
     )
 
 
-def _figures(figures: list[tuple[str, str, str]]) -> str:
+def figures(named: list[tuple[str, str, str]]) -> str:
     """Big figures: name, number (safe already) and what it is of."""
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{number} <small>{escape(of)}</small></dd></div>"
-        for name, number, of in figures
+        for name, number, of in named
     )
     return f'<dl class="figures">{items}</dl>'
 
@@ -224,7 +225,7 @@ def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
         return ""
     return (
         '<p class="note">Medians over the logged steps.</p>'
-        f'{_figures(medians)}<div class="charts">{"".join(drawn)}</div>'
+        f'{figures(medians)}<div class="charts">{"".join(drawn)}</div>'
     )
 
 

@@ -35,7 +35,7 @@ PACKAGES = (
 HARMLESS = (
     "log.", "checkpoint.", "eval.every_", "eval.final", "eval.batch_rows", "mesh",
     "steps_per_dispatch", "batch.accumulate", "batch.device_memory_gib", "data.",
-    "init.resume_from", "verify.", "watchdog.", "decode.",
+    "init.resume_from", "verify.", "watchdog.", "decode.", "search.",
 )  # fmt: skip
 
 
@@ -102,13 +102,13 @@ def write_start(
         source = _read_json(workdir, "environment.json").get("init_checkpoint")
     facts = environment() | {
         "init_checkpoint": source,
-        "data_fingerprint": _fingerprints(task),
+        "data_fingerprint": fingerprints(task),
         "fixed": dict(fixed),
     }
     _write_json(workdir, "environment.json", facts)
     write_data_report(workdir, task=task, findings=())
     for name, content in task.use.files.items():
-        _write_text(workdir, name, content)
+        write_text(workdir, name, content)
 
 
 def write_data_report(workdir: str, *, task: Task, findings: Sequence[Finding]) -> None:
@@ -197,7 +197,7 @@ def compare_processes(config: Config) -> None:
 
 def compare_data(task: Task) -> None:
     """Raises UserError in every process of the run where one of them reads other data."""
-    data = {f"the content of {split}": digest for split, digest in _fingerprints(task).items()}
+    data = {f"the content of {split}": digest for split, digest in fingerprints(task).items()}
     distributed.compare(data, what="data")
 
 
@@ -277,10 +277,11 @@ def environment() -> dict[str, Any]:
 def _changed_data(workdir: str, task: Task) -> list[str]:
     """The splits whose content is not what it was when the run in `workdir` began."""
     was = _field(workdir, "environment.json", "data_fingerprint")
-    return [split for split, now in _fingerprints(task).items() if was.get(split, now) != now]
+    return [split for split, now in fingerprints(task).items() if was.get(split, now) != now]
 
 
-def _fingerprints(task: Task) -> dict[str, str]:
+def fingerprints(task: Task) -> dict[str, str]:
+    """Split -> a hash of what it holds."""
     splits = {"train": task.data.train, **task.data.evals}
     return {name: data.fingerprint for name, data in splits.items() if data is not None}
 
@@ -332,10 +333,11 @@ def _read_json(workdir: str, name: str) -> dict[str, Any]:
 def _write_json(workdir: str, name: str, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     # A byte of a file's name that is no text is a lone surrogate, which JSON can spell.
-    _write_text(workdir, name, text.encode(errors="backslashreplace").decode())
+    write_text(workdir, name, text.encode(errors="backslashreplace").decode())
 
 
-def _write_text(workdir: str, name: str, content: str) -> None:
+def write_text(workdir: str, name: str, content: str) -> None:
+    """Writes a file of the folder, whole or not at all."""
     path = os.path.join(workdir, name)
     with open(path + ".tmp", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(content)

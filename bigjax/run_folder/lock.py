@@ -16,22 +16,26 @@ NAME = ".lock"
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
+class InUse(UserError):
+    """Another process holds the lock."""
+
+
 class Lock:
-    """A context in which this process alone may write to `workdir`.
+    """A context in which this process alone may write to `workdir`, or do what `name` stands for.
 
     The kernel holds the lock (flock), and drops it when the process ends, in whatever way: that of
     a dead process is no obstacle. The file stays behind and means nothing by itself.
 
     Raises:
-      UserError: another process holds it; the message says which.
+      InUse: another process holds it; the message says which.
     """
 
-    def __init__(self, workdir: str):
-        self._workdir = workdir
+    def __init__(self, workdir: str, *, name: str = NAME):
+        self._workdir, self._name = workdir, name
         self._file: int | None = None
 
     def __enter__(self) -> Self:
-        path = os.path.join(self._workdir, NAME)
+        path = os.path.join(self._workdir, self._name)
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -51,7 +55,7 @@ class Lock:
                 return self
             holder = os.pread(self._file, 1000, 0).decode(errors="replace").strip()
             self._close()
-            raise UserError(
+            raise InUse(
                 f"--workdir={self._workdir} is in use by {holder or 'another process'}; wait for "
                 "it to end, or use another --workdir"
             ) from error
@@ -69,3 +73,33 @@ class Lock:
         assert self._file is not None
         os.close(self._file)
         self._file = None
+
+
+class Turn:
+    """A context that waits until no other process is in it. The kernel holds the lock, as above; on
+    a file system without locks nothing waits."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+    def release(self) -> None:
+        assert self._file is not None
+        os.close(self._file)
+        self._file = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
