@@ -7,6 +7,7 @@ which come with the package. No network, no download.
 | --- | --- |
 | default | three convolutions |
 | residual | batch normalisation, a residual network and averaged weights |
+| search | the default, with a space for `--mode=search` (docs/search.md) |
 
 Needs `pip install 'bigjax[digits]'`. The default's test accuracy (300 images) is 0.997, in 13
 seconds on two CPU cores; that of residual was not measured.
@@ -14,7 +15,7 @@ seconds on two CPU cores; that of residual was not measured.
 
 import ml_collections
 
-VARIANTS = ("default", "residual")
+VARIANTS = ("default", "residual", "search")
 
 
 def get_config(variant="default"):
@@ -34,4 +35,19 @@ def get_config(variant="default"):
     if variant == "residual":
         config.model = {"name": "fast_cnn", "widths": (16, 32)}
         config.ema_decay = 0.99
+    if variant == "search":
+        config.num_epochs = 10.0
+        config.eval.every_epochs = 1.0
+        config.search = {
+            "num_trials": 20,
+            "space": {
+                "optim": {
+                    "name": ("choice", "adam", "lion", "sgd"),
+                    "learning_rate": ("log", 1e-4, 1e-1),
+                },
+                "batch": {"rows": ("choice", 32, 64, 128)},
+                "augment": {"pad_crop": ("uniform", 0, 2)},
+                "loss": {"label_smoothing": ("uniform", 0.0, 0.2)},
+            },
+        }
     return config
