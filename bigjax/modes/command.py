@@ -16,6 +16,7 @@ examples:
   ... --config.optim.learning_rate=3e-5                                 override a setting
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
+  python main.py --mode=search --config=FILE --workdir=runs/search      try settings
 settings: in the config file and docs/settings.md; a misspelt or unread one is an error.
 exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
 found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
@@ -90,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         "--mode",
         default="train",
         choices=["train", "evaluate", "check", "search", "verify_resume"],
-        help="train (default), evaluate, check without training, or verify_resume: prove on this "
-        "machine that a killed run ends as one that was not",
+        help="train (default), evaluate, check without training, search over settings, or "
+        "verify_resume: prove on this machine that a killed run ends as one that was not",
     )
     parser.add_argument(
         "--allow_config_change",

@@ -475,7 +475,8 @@ def shipped() -> list[str]:
 def test_every_shipped_variant_fits_the_settings_there_are(spec):
     found = configs.load(str(ROOT / spec), overrides={}, schema=settings.schema)
     again = json.loads(json.dumps(found.record()))
-    assert found == configs.from_record(again, path="", overrides={}, schema=settings.schema)
+    expected = found._replace(space={})  # which no run has
+    assert configs.from_record(again, path="", overrides={}, schema=settings.schema) == expected
 
 
 @pytest.mark.parametrize(
