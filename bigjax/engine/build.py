@@ -79,13 +79,7 @@ def build(config: Config) -> Setup:
     mesh = sharding.make_mesh(run.mesh)
     task = TASKS[run.task].make(config)
     best_score(config, task)  # that there is one
-    for key in ("patience", "target"):
-        value = getattr(config.of(Evaluation), key)
-        if value is not None and "dev" not in task.data.evals:
-            raise UserError(
-                f"config.eval.{key}={value}: there is no dev split to go by; give one, or leave "
-                f"eval.{key} out"
-            )
+    _check_dev(config, task)
     length = duration(config, "num", section="", task=task)
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
@@ -106,12 +100,7 @@ def build(config: Config) -> Setup:
         schedule=schedule,
         depths=task.model.layer_depths(params),
     )
-    train = task.data.train
-    if optimizer.by_value and train.batch_rows < train.num_rows:
-        raise UserError(
-            f"config.optim.name searches by the loss of all rows, and a batch has "
-            f"{train.batch_rows:,} of {train.num_rows:,}: set batch.rows={train.num_rows}"
-        )
+    _check_whole_batch(optimizer, task)
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
@@ -129,6 +118,27 @@ def build(config: Config) -> Setup:
         total_steps=total_steps,
         **made._asdict(),
     )
+
+
+def _check_dev(config: Config, task: Task) -> None:
+    """Raises UserError for what would go by dev where there is none."""
+    for key in ("patience", "target"):
+        value = getattr(config.of(Evaluation), key)
+        if value is not None and "dev" not in task.data.evals:
+            raise UserError(
+                f"config.eval.{key}={value}: there is no dev split to go by; give one, or leave "
+                f"eval.{key} out"
+            )
+
+
+def _check_whole_batch(optimizer: Optimizer, task: Task) -> None:
+    """Raises UserError for an optimizer that goes by the loss, of a part of the data."""
+    train = task.data.train
+    if optimizer.by_value and train.batch_rows < train.num_rows:
+        raise UserError(
+            f"config.optim.name: this one goes by the loss of all rows, and a batch has "
+            f"{train.batch_rows:,} of {train.num_rows:,}: set batch.rows={train.num_rows}"
+        )
 
 
 def duration(
@@ -171,7 +181,7 @@ def _abstract_state(
         params=params,
         model_state=jax.tree.map(lambda _: everywhere, shapes.model_state),
         opt_state=sharding.opt_state_shardings(
-            optimizer.tx, shapes.opt_state, params=shapes.params, shardings=params, mesh=mesh
+            shapes.opt_state, params=shapes.params, shardings=params, mesh=mesh
         ),
         ema=None if shapes.ema is None else params,
     )

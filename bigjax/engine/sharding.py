@@ -13,7 +13,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-import optax
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -21,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import global_batch
 from bigjax.errors import UserError, nearest
-from bigjax.trees import map_named
+from bigjax.trees import leaf_names, map_named
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")  # a batch's rows are split over both
@@ -174,35 +173,24 @@ def param_shardings(params: Any, *, mesh: Mesh, specs: Any) -> Any:
     return map_named(sharding, params, specs)
 
 
-def opt_state_shardings(
-    tx: optax.GradientTransformation,
-    opt_state: Any,
-    *,
-    params: Any,
-    shardings: Any,
-    mesh: Mesh,
-) -> Any:
-    """Shardings for the optimizer's state (shapes): what has its parameter's shape lies where the
-    parameter lies; the rest, such as factored moments, is on every device.
+def opt_state_shardings(opt_state: Any, *, params: Any, shardings: Any, mesh: Mesh) -> Any:
+    """Shardings for the optimizer's state (shapes): what has the end of its name and the shape of a
+    parameter lies where that lies; the rest, such as factored moments, is on every device.
 
     Args:
       params, shardings: the parameters' shapes and shardings.
     """
+    places = dict(zip(leaf_names(params), zip(jax.tree.leaves(params), jax.tree.leaves(shardings))))
 
-    def sharding(leaf: Any, param: Any, sharding: NamedSharding) -> Any:
-        if isinstance(leaf, optax.MaskedNode):  # the hole of a frozen parameter
-            return leaf
-        return sharding if leaf.shape == param.shape else replicated(mesh)
+    def sharding(name: str, leaf: Any) -> NamedSharding:
+        while name not in places:
+            _, parted, name = name.partition("/")
+            if not parted:
+                return replicated(mesh)
+        param, place = places[name]
+        return place if leaf.shape == param.shape else replicated(mesh)
 
-    return optax.tree.map_params(
-        tx,
-        sharding,
-        opt_state,
-        params,
-        shardings,
-        transform_non_params=lambda _: replicated(mesh),
-        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
-    )
+    return map_named(sharding, opt_state)
 
 
 def abstract(tree: Any, shardings: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.scorer import Scorer
 from bigjax.engine.sharding import padded_rows, put_batch
@@ -19,7 +20,18 @@ def evaluate(scorer: Scorer, *, split: str, variables: Any, between: Callable[[]
       variables: what is scored, as `scorer.variables` describes it.
       between: called before each batch; may raise, to end the pass.
     """
-    dataset, mesh = scorer.task.data.evals[split], scorer.mesh
+    dataset = scorer.task.data.evals[split]
+    sums, rows = outputs_of(dataset, scorer, variables=variables, between=between)
+    scores = scorer.task.scoring.score(split, rows)
+    means = {name: float(mean.compute()) for name, mean in sums.items()}
+    return scores._replace(scalars=means | scores.scalars)
+
+
+def outputs_of(
+    dataset: Dataset, scorer: Scorer, *, variables: Any, between: Callable[[], None]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The sums over a data set and the outputs of all its rows in order; arguments as above."""
+    mesh = scorer.mesh
     num_rows = padded_rows(dataset, mesh=mesh)
     num_batches = -(-dataset.num_rows // dataset.batch_rows)
     sums: dict[str, Any] = {}
@@ -35,7 +47,6 @@ def evaluate(scorer: Scorer, *, split: str, variables: Any, between: Callable[[]
             sums[name] = sums.get(name, mean.empty()).merge(mean)
         for name, rows in found.items():
             outputs.setdefault(name, []).append(rows[: dataset.batch_rows])
-    rows = {name: np.concatenate(found)[: dataset.num_rows] for name, found in outputs.items()}
-    scores = scorer.task.scoring.score(split, rows)
-    means = {name: float(mean.compute()) for name, mean in sums.items()}
-    return scores._replace(scalars=means | scores.scalars)
+    return sums, {
+        name: np.concatenate(found)[: dataset.num_rows] for name, found in outputs.items()
+    }

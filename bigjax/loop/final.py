@@ -1,10 +1,11 @@
 """Owns the end of a run: final scores of every split, `results.json` and the report."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bigjax.engine.scorer import Scorer
-from bigjax.loop.evaluate import evaluate
+from bigjax.loop.evaluate import evaluate, outputs_of
 from bigjax.processes import distributed
 from bigjax.report import page
 from bigjax.run_folder import folder
@@ -32,6 +33,12 @@ def score_splits(
         split: evaluate(scorer, split=split, variables=variables, between=between)
         for split in task.data.evals
     }
+    reported = folder.reported_split(scores)
+    if task.scoring.explain is not None and reported is not None:
+        run = functools.partial(outputs_of, scorer=scorer, variables=variables, between=between)
+        more = task.scoring.explain(reported, lambda dataset: run(dataset)[1])
+        found = scores[reported]
+        scores[reported] = found._replace(sections=[*found.sections, *more])
     flat = folder.flat_scores(scores)
     for split in scores:
         if split != "dev":  # dev's are there, at their own step

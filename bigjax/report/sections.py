@@ -9,7 +9,7 @@ import html
 from collections import Counter
 from itertools import groupby
 
-from bigjax.report import calibration, charts
+from bigjax.report import calibration, charts, plots
 
 _IMAGE_SIDE = 128  # pixels on the page; smaller images are scaled up to at most this
 
@@ -30,7 +30,10 @@ def render(section: dict) -> str:
     rows gold and columns predicted; "tagged_text" has items of words, gold and predicted spans
     [start, end, type] (in words, end exclusive) and a caption; "images" has items of png (base64),
     width and height, or none of these, gold, predicted, confidence and number; "reliability" has
-    bins of equal width, [count, confidence, accuracy]. Each may have a note.
+    bins of equal width, [count, confidence, accuracy]; "curves" has the names of its axes x and y,
+    and series of name and points [x, y], or dots, and perhaps a reference line of points and the
+    range [[low, high], [low, high]] of the axes; "bars" has rows [name, value, deviation] and a
+    unit. Each may have a note.
     """
     kind = section["kind"]
     assert kind in _KINDS, f"section kind {kind!r}, known: {sorted(_KINDS)}"
@@ -181,6 +184,23 @@ def _reliability(section: dict) -> str:
     return _note(section) + calibration.diagram(section["title"], bins=section["bins"])
 
 
+def _curves(section: dict) -> str:
+    drawn = plots.curves(
+        section["title"],
+        x_name=section["x"],
+        y_name=section["y"],
+        series=[(one["name"], one["points"]) for one in section.get("series", [])],
+        dots=section.get("dots", []),
+        reference=section.get("reference", []),
+        ranges=section.get("range"),
+    )
+    return f"{_note(section)}{drawn}"
+
+
+def _bars(section: dict) -> str:
+    return _note(section) + plots.bars(section["title"], rows=section["rows"], unit=section["unit"])
+
+
 def _marked(words: list[str], *, gold: list, predicted: list) -> tuple[str, Counter]:
     """The sentence with each group of overlapping spans marked, and how many there are of each
     verdict. A span is [start, end, type], end exclusive, in words."""
@@ -251,4 +271,6 @@ _KINDS = {
     "tagged_text": _tagged_text,
     "images": _images,
     "reliability": _reliability,
+    "curves": _curves,
+    "bars": _bars,
 }

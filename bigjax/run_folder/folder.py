@@ -227,6 +227,11 @@ def intervals_of(scores: Mapping[str, Scores]) -> dict[str, tuple[float, float]]
     return {name: (low, high) for name, (low, high) in found.items() if math.isfinite(low)}
 
 
+def reported_split(scores: Mapping[str, Scores]) -> str | None:
+    """The one whose sections the report has; None where nothing was scored."""
+    return "test" if "test" in scores else next(iter(scores), None)
+
+
 def write_results(
     workdir: str,
     *,
@@ -237,7 +242,7 @@ def write_results(
 ) -> None:
     """Writes `results.json`, and what each example came to."""
     flat = flat_scores(scores)
-    split = "test" if "test" in scores else next(iter(scores), None)
+    split = reported_split(scores)
     sections = [] if split is None else scores[split].sections
     headline = [f"{split}/{name}" for name in task.scoring.headline]
     results = {

@@ -102,6 +102,32 @@ def ranking(probabilities: np.ndarray, *, labels: np.ndarray) -> Ranking:
     return Ranking(roc_auc, average_precision)
 
 
+class Curves(NamedTuple):
+    """What every threshold of a probability comes to, from the highest down, float64 (T,): the
+    share of the others that is taken for the class, the share of the class that is found (recall),
+    and the share of what is taken for it that is (precision)."""
+
+    false_positive: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+
+
+def curves(scores: np.ndarray, *, positive: np.ndarray) -> Curves:
+    """The ROC and the precision-recall curve of one class against the rest, without the point that
+    takes nothing. nan where there is no example of the class, or no other.
+
+    Args:
+      scores: float (N,). positive: bool (N,), which are of the class.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits = np.cumsum(positive[order])[last]
+    taken = last + 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        num = positive.sum()
+        return Curves((taken - hits) / (len(positive) - num), hits / num, hits / taken)
+
+
 def calibration(probabilities: np.ndarray, *, labels: np.ndarray) -> Calibration:
     """The expected calibration error: the mean over the examples of |accuracy - confidence| of
     their bin, `NUM_BINS` bins of equal width over the probability of the predicted class, each with

@@ -1,6 +1,11 @@
 """Owns the one table of tasks: name in the config to module."""
 
 from bigjax.tasks.image_classification import task as image_classification
+from bigjax.tasks.table import task as table
 from bigjax.tasks.token_tagging import task as token_tagging
 
-TASKS = {"image_classification": image_classification, "token_tagging": token_tagging}
+TASKS = {
+    "image_classification": image_classification,
+    "table": table,
+    "token_tagging": token_tagging,
+}

@@ -127,11 +127,14 @@ class Scoring(NamedTuple):
     declared: every score of a split, as `eval_sums` and `score` name them.
     headline: those to show first; the first of them is what "best" goes by unless the config says.
     score: (split, outputs of all its rows in order, numpy) -> Scores.
+    explain: (split, data set -> the model's outputs of all its rows in order, numpy) -> more
+      sections of the report, such as how much each input matters; asked for once, at the end.
     """
 
     declared: tuple[Score, ...]
     headline: tuple[str, ...]
     score: Callable[[str, Mapping[str, np.ndarray]], Scores]
+    explain: Callable[[str, Callable[[Dataset], Outputs]], list[dict[str, Any]]] | None = None
 
 
 class Encoded(NamedTuple):

@@ -1,0 +1,1 @@
+"""Tables: a class or a number for each row."""
