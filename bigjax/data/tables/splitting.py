@@ -33,7 +33,7 @@ def carve(
     rows: np.ndarray, keys: np.ndarray, *, fractions: Mapping[str, float], place: str
 ) -> dict[str, np.ndarray]:
     """`rows` as "train" and the splits of `fractions`, in order: those of the smallest keys first,
-    rows of one key together.
+    rows of one key together, unless so many are equal that the splits would not have their sizes.
 
     Raises:
       UserError: a split that gets no row, or train none.
@@ -41,23 +41,44 @@ def carve(
     if sum(fractions.values()) >= 1:
         shares = " and ".join(f"data.{split}_fraction={x}" for split, x in fractions.items())
         raise UserError(f"{shares}: expected a sum below 1, so that rows are left for training")
-    order = np.argsort(keys, kind="stable")
-    ranked, begin, parts = keys[order], 0, {}
-    for split, fraction in fractions.items():
-        end = begin + round(fraction * len(rows))
-        if end > begin:
-            end = int(np.searchsorted(ranked, ranked[min(end, len(rows)) - 1], side="right"))
-        parts[split] = np.sort(rows[order[begin:end]])
-        begin = max(begin, end)
-    parts["train"] = np.sort(rows[order[begin:]])
+    sizes = {split: round(fraction * len(rows)) for split, fraction in fractions.items()}
+    parts = _parts(rows, keys, sizes=sizes)
+    if not len(parts["train"]) or any(len(parts[s]) > 1.5 * n + 1 for s, n in sizes.items()):
+        _, inverse = np.unique(keys, return_inverse=True)
+        parts = _parts(rows, mixed(keys ^ mixed(_occurrences(inverse))), sizes=sizes)
     empty = [split for split, found in parts.items() if not len(found)]
     if empty:
         raise UserError(
-            f"{place}: none of {len(rows):,} rows (equal ones stay together) is left for "
-            f"{' and '.join(empty)}; give files, or other data.dev_fraction and data.test_fraction "
-            "(0: no such split)"
+            f"{place}: none of {len(rows):,} rows is left for {' and '.join(empty)}; give more "
+            "rows, files, or other data.dev_fraction and data.test_fraction (0: no such split)"
         )
     return parts
+
+
+def _parts(
+    rows: np.ndarray, keys: np.ndarray, *, sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    order = np.argsort(keys, kind="stable")
+    ranked, begin, parts = keys[order], 0, {}
+    for split, size in sizes.items():
+        end = min(begin + size, len(rows))
+        if end > begin:
+            end = int(np.searchsorted(ranked, ranked[end - 1], side="right"))
+        parts[split] = np.sort(rows[order[begin:end]])
+        begin = end
+    parts["train"] = np.sort(rows[order[begin:]])
+    return parts
+
+
+def _occurrences(ids: np.ndarray) -> np.ndarray:
+    """Of each place how many before it have the same id, uint64 (N,)."""
+    order = np.argsort(ids, kind="stable")
+    ranked = ids[order]
+    begins = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    lengths = np.diff(np.append(begins, len(ids)))
+    found = np.empty(len(ids), np.uint64)
+    found[order] = np.arange(len(ids)) - np.repeat(begins, lengths)
+    return found
 
 
 def _hashes(column: Column) -> np.ndarray:

@@ -206,11 +206,13 @@ def read_tables(
     if known is None or any(split in only for split in carved):
         table, form = source.read("train")
         target, skip = _target_and_dropped(table, columns, known=known)
+        goal = kinds.target_kind(table, target, predict=columns.predict, form=form)
         keys = splitting.row_keys(table, skip=skip, seed=columns.split_seed)
         present = np.flatnonzero(~table.columns[target].is_missing)
         parts = splitting.carve(present, keys[present], fractions=carved, place=table.place)
         if known is None:
-            known = _fitted(table, columns, parts["train"], target=target, skip=skip, form=form)
+            rows = parts["train"]
+            known = _fitted(table, columns, rows, target=(target, goal), skip=skip, form=form)
         add(table, parts)
     for split in source.splits[1:]:
         if split in only:
@@ -225,10 +227,11 @@ def _fitted(
     columns: Columns,
     rows: np.ndarray,
     *,
-    target: str,
+    target: tuple[str, str],
     skip: Sequence[str],
     form: Cells,
 ) -> Plan:
+    """target: its name and its kind."""
     given = dict(columns.types)
     found = kinds.kinds(table, rows, form=form, given=given, skip=skip)
     if columns.missing == "drop":
@@ -237,18 +240,17 @@ def _fitted(
         rows = rows[~np.broadcast_to(lacks, len(table.lines))[rows]]
         if not len(rows):
             raise UserError(f"{table.place}: every row lacks some value; see data.missing")
-    goal = kinds.target_kind(table, target, predict=columns.predict, form=form)
     made = fitting.fit(
         table,
         rows,
         kinds=found,
-        target=target,
-        target_kind=goal,
+        target=target[0],
+        target_kind=target[1],
         form=form,
         missing=columns.missing,
         scale=columns.scale,
     )
-    asked = {name: "as asked" for name in skip if name != target}
+    asked = {name: "as asked" for name in skip if name != target[0]}
     return made._replace(left_out=made.left_out | asked)
 
 
