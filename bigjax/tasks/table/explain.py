@@ -220,17 +220,18 @@ def _logistic(split: Split, *, plan: Plan) -> tuple[np.ndarray, int]:
     x, y = _training(split, plan=plan)
     shape = (x.shape[1], len(plan.target.classes))
     gold = np.eye(shape[1])[y]
+    strength = 2.0 if shape[1] == 2 else 1.0  # the weights of two classes share what one has
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = flat.reshape(shape)
         p = class_scores.softmax(x @ weights)
         loss = -np.log(np.maximum(p[np.arange(len(y)), y], 1e-300)).sum()
-        loss += 0.5 * np.square(weights[:-1]).sum()
+        loss += 0.5 * strength * np.square(weights[:-1]).sum()
         gradient = x.T @ (p - gold)
-        gradient[:-1] += weights[:-1]
+        gradient[:-1] += strength * weights[:-1]
         return loss / len(y), gradient.ravel() / len(y)
 
     found = optimize.minimize(
-        objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+        objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 500}
     )
     return found.x.reshape(shape), len(y)

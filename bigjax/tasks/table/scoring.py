@@ -9,9 +9,17 @@ import numpy as np
 from bigjax.data.tables.plan import Plan, Target
 from bigjax.data.tables.table_sources import Split, Tables
 from bigjax.scores import class_scores
+from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.scores.value_scores import value_scores
-from bigjax.tasks.classes import calibration_section, class_table, confusion_section, known
+from bigjax.tasks.classes import (
+    MAX_LISTED,
+    calibration_section,
+    class_table,
+    confusion_section,
+    known,
+    macro_f1_parts,
+)
 from bigjax.tasks.task import Score, Scores
 
 MAX_CURVES = 6  # classes whose curves are drawn, those of the lowest ROC-AUC
@@ -106,7 +114,12 @@ def _of_classes(split: Split, logits: np.ndarray, *, target: Target) -> Scores:
         *_curves(probabilities, labels=labels, ranking=ranking, names=target.classes),
         calibration_section(calibration, things="rows"),
     ]
-    return Scores(class_scalars(probabilities, labels=labels), sections)
+    predicted = probabilities.argmax(axis=1)
+    parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}
+    if len(target.classes) <= MAX_LISTED:
+        num_classes = len(target.classes)
+        parts["macro_f1"] = macro_f1_parts(labels, predicted=predicted, num_classes=num_classes)
+    return Scores(class_scalars(probabilities, labels=labels), sections, parts)
 
 
 def _confusion(probabilities: np.ndarray, *, labels: np.ndarray) -> Confusion:
