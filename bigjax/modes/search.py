@@ -105,12 +105,15 @@ def _begin(config: Config, *, workdir: str) -> _Search:
 
 def _made_of(config: Config, options: Search) -> dict[str, Any]:
     """What decides about the trials, by name."""
-    base = {k: v for k, v in config.flat().items() if not k.startswith(folder.HARMLESS)}
-    cadence = {k: v for k, v in config.flat().items() if k.startswith("eval.every_")}
+    scoring = ("eval.every_", "eval.final", "decode.")  # harmless to what is trained alone
+    base = {
+        key: value
+        for key, value in config.flat().items()
+        if key.startswith(scoring) or not key.startswith(folder.HARMLESS)
+    }
     drawing = options.__dict__.keys() - {"num_trials", "storage", "study", "keep"}
     return (
         base
-        | cadence
         | {f"search.{key}": getattr(options, key) for key in sorted(drawing)}
         | {f"search.space.{key}": list(one) for key, one in config.space.items()}
     )

@@ -1,42 +1,25 @@
 """Owns the report of a run: `report.html`, made from the files of the run folder and nothing else.
 
 What it reads: `metrics.jsonl` and `results.json`, and where present `config.json`,
-`environment.json` and `data_report.json`. The page is one file that opens offline: its style and
-script are inline, and its content security policy forbids every request. Left to others: the HTML
-of a section and the escaping of text to `sections.py`, drawing to `charts.py`, looks to
-`style.css`, and what the task's sections say to whoever wrote `results.json`.
+`environment.json` and `data_report.json`. Left to others: reading them to `files.py`, the frame of
+the page to `document.py`, the HTML of a section and the escaping of text to `sections.py`, drawing
+to `charts.py`, and what the task's sections say to whoever wrote `results.json`.
 """
 
-import base64
-import hashlib
-import json
-import math
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from bigjax.errors import UserError
-from bigjax.report import charts, sections
+from bigjax.report import charts, files, sections
+from bigjax.report.document import document, figures
 from bigjax.report.sections import escape
 
-# Titles and units of what every run logs; a task declares those of its scores. A name that is in
-# neither is shown as it reads.
-_QUANTITIES = {
-    "learning_rate": ("Learning rate", ""),
-    "grad_norm": ("Gradient norm", ""),
-    "flops_per_second": ("FLOP", "per second"),
-    "fill": ("Batch fill", "share of positions"),
-    "input_wait": ("Input wait", "share of time"),
-}
-_RATE = "_per_second"
 _INTERVALS = (
     "Behind a score: its 95% interval, by a bootstrap over the examples of the split. It says what "
     "other examples of the kind would do to the score, not another seed of training."
 )
-_SHARES = {"fill": (0.0, 1.0), "input_wait": (0.0,)}  # with the values their axes always hold
 _COLOURS = {"train": 0, "dev": 1, "test": 2}
 
 
@@ -53,15 +36,15 @@ def write(workdir: str) -> str:
                 f"{folder / name}: not found, and a report needs it; expected the folder of a run: "
                 "run training or evaluation first, or correct the folder's name"
             )
-    metrics = _read_metrics(folder / "metrics.jsonl")
-    results = _read_json(folder / "results.json")
-    config, environment = (_read_json(folder / f"{n}.json") for n in ("config", "environment"))
+    metrics = files.read_metrics(folder / "metrics.jsonl")
+    results = files.read_json(folder / "results.json")
+    config, environment = (files.read_json(folder / f"{n}.json") for n in ("config", "environment"))
     titles = results.get("titles", {})
     curves, scores = _curves(metrics, titles=titles), _scores(results, titles=titles)
     blocks = [("Training curves", curves), ("Scores", scores)]
     blocks += [(section["title"], sections.render(section)) for section in results["sections"]]
     blocks += [
-        ("Data", _data(_read_json(folder / "data_report.json"))),
+        ("Data", _data(files.read_json(folder / "data_report.json"))),
         ("Throughput", _throughput(metrics)),
         ("Configuration", _config(config)),
         ("Environment", sections.facts({"rows": list(environment.items())})),
@@ -77,87 +60,13 @@ def write(workdir: str) -> str:
     return os.fspath(path)
 
 
-def _read_metrics(path: Path) -> dict[str, list[charts.Point]]:
-    """Each metric's (step, value) points in order of step; a later line's value stands."""
-    lines = path.read_bytes().splitlines()
-    values = defaultdict(dict)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            step = record.pop("step")
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break  # the run was killed while it wrote this line
-            shown = line[:60].decode(errors="replace")
-            raise UserError(
-                f'{path}:{number}: expected a JSON object with a "step", got {shown!r}; '
-                "delete that line"
-            ) from error
-        for name, value in record.items():
-            values[name][step] = math.nan if value is None else value
-    points = {
-        name: [(step, y) for step, y in sorted(by_step.items()) if math.isfinite(y)]
-        for name, by_step in values.items()
-    }
-    return {name: kept for name, kept in points.items() if kept}
-
-
-def _read_json(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path}: expected JSON, got {error}; run evaluation to write it again"
-        ) from error
-
-
-def document(blocks: list[tuple[str, str]], *, header: str, title: str) -> str:
-    """A whole page of blocks (title, HTML), its style and script inline."""
-    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    digests = {
-        kind: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for kind, text in (("style", style), ("script", charts.HOVER_SCRIPT))
-    }
-    policy = "default-src 'none'; img-src data:; " + "; ".join(
-        f"{kind}-src 'sha256-{digest}'" for kind, digest in digests.items()
-    )
-    links = "".join(f'<a href="#s{i}">{escape(name)}</a>' for i, (name, _) in enumerate(blocks))
-    body = "\n".join(
-        f'<section id="s{i}"><h2>{escape(name)}</h2>\n{inner}</section>'
-        for i, (name, inner) in enumerate(blocks)
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>{header}<nav aria-label="Sections">{links}</nav></header>
-<main>
-{body}
-</main>
-<script>{charts.HOVER_SCRIPT}</script>
-</body>
-</html>
-"""
-
-
 def _header(results: dict, *, config: dict) -> str:
     facts = [f"<code>{escape(config['file'])}</code>"] if config else []
     facts.append(f"after {sections.text(results['step'])} steps")
     titles, headline = results.get("titles", {}), []
     for name in results["headline"]:
         group, _, quantity = name.rpartition("/")
-        title, _ = _name(quantity, titles=titles)
+        title, _ = files.title_of(quantity, titles=titles)
         low, high = results.get("intervals", {}).get(name, (None, None))
         of = f"on {group}" + ("" if low is None else f", {low:.3f}–{high:.3f}")
         headline.append((title, sections.text(results["scores"][name]), of))
@@ -168,22 +77,13 @@ def _header(results: dict, *, config: dict) -> str:
     )
 
 
-def figures(named: list[tuple[str, str, str]]) -> str:
-    """Big figures: name, number (safe already) and what it is of."""
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{number} <small>{escape(of)}</small></dd></div>"
-        for name, number, of in named
-    )
-    return f'<dl class="figures">{items}</dl>'
-
-
 def _curves(metrics: dict[str, list[charts.Point]], *, titles: dict[str, str]) -> str:
     """Loss, learning rate, each metric of an evaluation, then the rest; the groups of one quantity
     share a chart."""
     quantities = defaultdict(dict)
     for name, points in metrics.items():
         group, _, quantity = name.rpartition("/")
-        if not _is_speed(quantity):
+        if not files.is_speed(quantity):
             quantities[quantity][group] = points
 
     def rank(quantity: str) -> int:
@@ -196,7 +96,7 @@ def _curves(metrics: dict[str, list[charts.Point]], *, titles: dict[str, str]) -
     for quantity in sorted(quantities, key=rank):
         groups = quantities[quantity]
         series = [charts.Series(g, points, colours[g]) for g, points in groups.items()]
-        name, unit = _name(quantity, titles=titles)
+        name, unit = files.title_of(quantity, titles=titles)
         drawn.append(charts.lines(name, series=series, unit=unit))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
@@ -213,13 +113,13 @@ def _throughput(metrics: dict[str, list[charts.Point]]) -> str:
     """Medians, which the first steps' compilation does not move, and the curves they are of."""
     medians, drawn = [], []
     found = {name.removeprefix("train/"): x for name, x in metrics.items() if name[:6] == "train/"}
-    for quantity, points in sorted(found.items(), key=lambda item: item[0] in _SHARES):
-        if _is_speed(quantity):
-            name, unit = _name(quantity)
+    for quantity, points in sorted(found.items(), key=lambda item: item[0] in files.SHARES):
+        if files.is_speed(quantity):
+            name, unit = files.title_of(quantity)
             median = float(statistics.median(value for _, value in points))
             medians.append((name, charts.figure(median), unit))
             series = [charts.Series("train", points, _COLOURS["train"])]
-            include = _SHARES.get(quantity, (0.0,))
+            include = files.SHARES.get(quantity, (0.0,))
             drawn.append(charts.lines(name, series=series, unit=unit, include=include))
     if not drawn:
         return ""
@@ -237,7 +137,7 @@ def _scores(results: dict, *, titles: dict[str, str]) -> str:
         group, _, quantity = name.rpartition("/")
         low, high = intervals.get(name, (None, None))
         cell = value if low is None else {"value": value, "low": low, "high": high}
-        table[_name(quantity, titles=titles)[0]][group] = cell
+        table[files.title_of(quantity, titles=titles)[0]][group] = cell
     groups = list(dict.fromkeys(name.rpartition("/")[0] for name in scores))
     rows = [[quantity, *(by.get(group) for group in groups)] for quantity, by in table.items()]
     if not rows:
@@ -291,17 +191,3 @@ def _config(config: dict) -> str:
     tally = Counter(config["origins"][name] for name in config["values"])
     told = ", ".join(f"{n} from {escape(origin)}" for origin, n in tally.most_common())
     return f'<p class="note">{told}.</p><div class="groups">{tables}</div>'
-
-
-def _is_speed(quantity: str) -> bool:
-    """Whether it measures speed and not learning."""
-    return quantity.endswith(_RATE) or quantity in _SHARES
-
-
-def _name(quantity: str, *, titles: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str]:
-    """A logged quantity's title and unit."""
-    if quantity in titles:
-        return titles[quantity], ""
-    words = quantity.removesuffix(_RATE).replace("_", " ").replace("f1", "F1")
-    unit = "per second" if quantity.endswith(_RATE) else ""
-    return _QUANTITIES.get(quantity, (words[:1].upper() + words[1:], unit))

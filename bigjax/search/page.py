@@ -9,7 +9,7 @@ from typing import Any
 
 from bigjax.config.ranges import Range
 from bigjax.report import charts, coordinates, sections
-from bigjax.report.page import document, figures
+from bigjax.report.document import document, figures
 from bigjax.report.sections import escape
 from bigjax.run_folder.folder import write_text
 from bigjax.search.trials import Trial, best_of
