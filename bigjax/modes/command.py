@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     from bigjax.errors import UserError
 
     try:
-        from bigjax.modes.run import Processes, run
+        from bigjax.modes.run import Processes, Several, run
 
         run(
             flags.mode,
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
             overrides=rest,
             allow_config_change=flags.allow_config_change,
             strict=flags.strict,
+            several=Several(flags.seeds, flags.runs),
             processes=Processes(
                 flags.distributed,
                 flags.coordinator,
@@ -90,9 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mode",
         default="train",
-        choices=["train", "evaluate", "check", "search", "verify_resume"],
-        help="train (default), evaluate, check without training, search over settings, or "
-        "verify_resume: prove on this machine that a killed run ends as one that was not",
+        choices=["train", "evaluate", "check", "search", "compare", "verify_resume"],
+        help="train (default), evaluate, check without training, search over settings, "
+        "compare runs, or verify_resume: prove on this machine that a killed run ends as one "
+        "that was not",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="N,N,...",
+        help="train a run for each seed, in sub-folders, and give mean and spread",
+    )
+    parser.add_argument(
+        "--runs", metavar="DIR,DIR,...", help="with --mode=compare: the folders of the runs"
     )
     parser.add_argument(
         "--allow_config_change",

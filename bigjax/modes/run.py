@@ -3,18 +3,26 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from bigjax.config import values as configs
 from bigjax.config.sections import Watching
 from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
-from bigjax.modes import evaluate, search, train, verify_resume
+from bigjax.modes import compare, evaluate, search, seeds, train, verify_resume
 from bigjax.modes.check import check
 from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
 from bigjax.processes.watchdog import Watchdog
 from bigjax.run_folder import folder
+
+
+class Several(NamedTuple):
+    """Flags of what is about several runs, as given."""
+
+    seeds: str | None = None
+    runs: str | None = None
 
 
 def run(
@@ -25,6 +33,7 @@ def run(
     overrides: Sequence[str],
     allow_config_change: bool = False,
     strict: bool = False,
+    several: Several = Several(),  # noqa: B008 - immutable
     processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> None:
     """Runs `mode` with the flags as they were given.
@@ -34,9 +43,18 @@ def run(
     """
     given = configs.parse_overrides(overrides)
     if mode != "check" and not workdir:
-        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of the run")
-    if strict and mode != "check":
-        raise UserError(f"--strict goes with --mode=check, not with --mode={mode}")
+        what = "the page" if mode == "compare" else "the run"
+        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of {what}")
+    for flag, is_given, of in (
+        ("strict", strict, "check"),
+        ("seeds", several.seeds is not None, "train"),
+        ("runs", several.runs is not None, "compare"),
+    ):
+        if is_given and mode != of:
+            raise UserError(f"--{flag} goes with --mode={of}, not with --mode={mode}")
+    if mode == "compare":
+        _compare(several.runs, workdir=workdir, config=config, overrides=overrides)
+        return
     if mode == "verify_resume":
         found = _load(mode, config=config, workdir=workdir, overrides=given)
         command = [sys.executable, os.path.abspath(sys.argv[0])]
@@ -53,7 +71,15 @@ def run(
             hang_seconds=times.hang_seconds,
         )
         folder.compare_processes(found)
-        if mode == "train":
+        if several.seeds is not None:
+            seeds.train_seeds(
+                found,
+                seeds=seeds.parse(several.seeds),
+                workdir=workdir,
+                allow_config_change=allow_config_change,
+                progress=watchdog.progress,
+            )
+        elif mode == "train":
             train.train(
                 found,
                 workdir=workdir,
@@ -66,6 +92,17 @@ def run(
             evaluate.score_run(found, workdir=workdir, progress=watchdog.progress)
         else:
             check(found, strict=strict)
+
+
+def _compare(
+    runs: str | None, *, workdir: str, config: str | None, overrides: Sequence[str]
+) -> None:
+    if runs is None:
+        raise UserError("--mode=compare needs --runs=A,B,..., folders of finished runs")
+    given = [f"--config={config}"] if config else [*overrides]
+    if given:
+        raise UserError(f"--mode=compare reads the runs' own settings; leave out {given[0]}")
+    compare.compare([folder for folder in runs.split(",") if folder], workdir=workdir)
 
 
 def _load(
