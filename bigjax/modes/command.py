@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         help="as if there were N devices (fake ones, of the CPU); with --mode=check, what such a "
         "mesh would take",
     )
+    _add_processes(parser)
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
     several = parser.add_argument_group("several processes (see docs/launch.md)")
     several.add_argument(
         "--distributed",
@@ -139,8 +145,6 @@ def _parser() -> argparse.ArgumentParser:
         help="after which JAX ends processes that have lost another (default 100); more than "
         "--config.watchdog.peer_seconds, which names it",
     )
-    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    return parser
 
 
 def _usage_error(message: str) -> None:
