@@ -80,6 +80,7 @@ def _use_fake_devices(num_devices: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="main.py",
+        usage="main.py --config=FILE[:VARIANT] --workdir=DIR [--mode=MODE] [--config.NAME=VALUE]",
         description="Train Flax models from a laptop to a TPU pod.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -92,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         "--mode",
         default="train",
         choices=["train", "evaluate", "check", "search", "compare", "verify_resume"],
-        help="train (default), evaluate, check without training, search over settings, "
-        "compare runs, or verify_resume: prove on this machine that a killed run ends as one "
-        "that was not",
+        metavar="MODE",
+        help="train (default), evaluate, check (before training), search, compare, or "
+        "verify_resume (a killed run ends as one that was not)",
     )
     parser.add_argument(
         "--seeds",

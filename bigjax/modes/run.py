@@ -42,16 +42,7 @@ def run(
       UserError: a flag that is missing or does not go with the mode, and all other bad input.
     """
     given = configs.parse_overrides(overrides)
-    if mode != "check" and not workdir:
-        what = "the page" if mode == "compare" else "the run"
-        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of {what}")
-    for flag, is_given, of in (
-        ("strict", strict, "check"),
-        ("seeds", several.seeds is not None, "train"),
-        ("runs", several.runs is not None, "compare"),
-    ):
-        if is_given and mode != of:
-            raise UserError(f"--{flag} goes with --mode={of}, not with --mode={mode}")
+    _check_flags(mode, workdir=workdir, strict=strict, several=several)
     if mode == "compare":
         _compare(several.runs, workdir=workdir, config=config, overrides=overrides)
         return
@@ -92,6 +83,19 @@ def run(
             evaluate.score_run(found, workdir=workdir, progress=watchdog.progress)
         else:
             check(found, strict=strict)
+
+
+def _check_flags(mode: str, *, workdir: str | None, strict: bool, several: Several) -> None:
+    if mode != "check" and not workdir:
+        what = "the page" if mode == "compare" else "the run"
+        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of {what}")
+    for flag, is_given, of in (
+        ("strict", strict, "check"),
+        ("seeds", several.seeds is not None, "train"),
+        ("runs", several.runs is not None, "compare"),
+    ):
+        if is_given and mode != of:
+            raise UserError(f"--{flag} goes with --mode={of}, not with --mode={mode}")
 
 
 def _compare(
