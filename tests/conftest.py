@@ -98,6 +98,14 @@ def tiny_bert() -> str:
 
 
 @pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, tiny_bert):
+    """A finished tagger: its folder, its config and its scores."""
+    import finished
+
+    return finished.finished_tagger(tmp_path_factory.mktemp("finished"), tiny_bert=tiny_bert)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets beside the repository, prepared by hand."""
     folder = ROOT.parent / "shared" / "data"

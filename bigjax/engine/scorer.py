@@ -58,12 +58,25 @@ def make_eval_step(task: Task, *, mesh: Mesh) -> Callable[..., Any]:
     training computes, from float32, whatever parameters are stored in."""
 
     def eval_step(variables: Mapping[str, Any], frozen: Any, batch: Any) -> Any:
-        params = param_dtypes.widen(variables["params"])
-        given = {**variables, "params": params} | ({"frozen": frozen} if frozen else {})
-        outputs, _ = task.model.apply(given, batch, None)
+        outputs = _outputs(task, variables, frozen, batch)
         return task.model.eval_sums(outputs, batch), outputs
 
     return jax.jit(sharding.on_mesh(eval_step, mesh), out_shardings=sharding.replicated(mesh))
+
+
+def make_apply(task: Task, *, mesh: Mesh) -> Callable[..., Any]:
+    """jitted (variables, frozen, batch) -> outputs, of batches without labels; else the same."""
+
+    def apply(variables: Mapping[str, Any], frozen: Any, batch: Any) -> Any:
+        return _outputs(task, variables, frozen, batch)
+
+    return jax.jit(sharding.on_mesh(apply, mesh), out_shardings=sharding.replicated(mesh))
+
+
+def _outputs(task: Task, variables: Mapping[str, Any], frozen: Any, batch: Any) -> Any:
+    params = param_dtypes.widen(variables["params"])
+    given = {**variables, "params": params} | ({"frozen": frozen} if frozen else {})
+    return task.model.apply(given, batch, None)[0]
 
 
 def put_frozen(model: Model, *, mesh: Mesh) -> Any:

@@ -28,10 +28,12 @@ class Origin(NamedTuple):
     source: str
 
 
-def find_folder(checkpoint: str) -> Origin:
+def find_folder(checkpoint: str, *, setting: str = "init.checkpoint") -> Origin:
     """The folder of a checkpoint: a path, the name of the installed weights package ("minilm"), or
     a name on the Hugging Face hub, "NAME" or "NAME@REVISION" (a branch, a tag or a commit).
 
+    Args:
+      setting: what messages call it.
     Raises:
       UserError: nothing there, or the hub cannot be reached; says what to do.
     """
@@ -42,8 +44,8 @@ def find_folder(checkpoint: str) -> Origin:
         return Origin(path, checkpoint)
     name, _, revision = checkpoint.partition("@")
     if path != checkpoint or checkpoint.startswith((".", os.sep)) or name.count("/") > 1:
-        raise UserError(f"init.checkpoint={checkpoint!r}: no such folder")
-    folder = _download(name, revision=revision or None)
+        raise UserError(f"{setting}={checkpoint!r}: no such folder")
+    folder = _download(name, revision=revision or None, setting=setting)
     return Origin(folder, f"{name}@{os.path.basename(folder)}")
 
 
@@ -66,7 +68,7 @@ def _minilm_folder() -> str:
     return folder
 
 
-def _download(name: str, *, revision: str | None) -> str:
+def _download(name: str, *, revision: str | None, setting: str) -> str:
     """The folder of a hub model, which has the commit's name; without the hub, from the local cache
     where it is there."""
     import huggingface_hub
@@ -85,7 +87,7 @@ def _download(name: str, *, revision: str | None) -> str:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         given = name if revision is None else f"{name}@{revision}"
         raise UserError(
-            f"init.checkpoint={given!r}: no such folder here, and the Hugging Face hub gave: "
+            f"{setting}={given!r}: no such folder here, and the Hugging Face hub gave: "
             f"{reason}; give the path of a folder with config.json, a tokenizer and weights"
         ) from None
 

@@ -9,6 +9,8 @@ import io
 import os
 import sys
 
+from bigjax.modes.flags import MODES, Flags, add_flags
+
 HELP = """\
 examples:
   python main.py --config=configs/bert_ner.py --workdir=runs/ner        train, or resume
@@ -17,6 +19,7 @@ examples:
   ... --mode=check                                                      look before training
   python main.py --mode=evaluate --workdir=runs/ner                     score a finished run
   python main.py --mode=search --config=FILE --workdir=runs/search      try settings
+  python main.py --mode=predict --workdir=runs/ner --input=book.txt     use it
 settings: in the config file and docs/settings.md; a misspelt or unread one is an error.
 exit codes: 0 done; 2 bad input (one line says what); 3 the loss is not finite; 4 verify_resume
 found a difference; 75 stopped by SIGTERM or SIGINT and saved, 76 another process of the run is
@@ -26,7 +29,7 @@ its code."""
 
 def main(arguments: list[str]) -> int:
     """Runs what `arguments` ask for; returns the exit code."""
-    flags, rest = _parser().parse_known_args(arguments)
+    flags, rest = _parser(_mode(arguments)).parse_known_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the name of a file may hold what is no text
             stream.reconfigure(errors="backslashreplace")
@@ -37,16 +40,12 @@ def main(arguments: list[str]) -> int:
     from bigjax.errors import UserError
 
     try:
-        from bigjax.modes.run import Processes, Several, run
+        from bigjax.modes.run import Processes, run
 
+        given = vars(flags)
         run(
-            flags.mode,
-            config=flags.config,
-            workdir=flags.workdir,
+            Flags(**{name: given[name] for name in Flags._fields}),
             overrides=rest,
-            allow_config_change=flags.allow_config_change,
-            strict=flags.strict,
-            several=Several(flags.seeds, flags.runs),
             processes=Processes(
                 flags.distributed,
                 flags.coordinator,
@@ -77,11 +76,11 @@ def _use_fake_devices(num_devices: int) -> None:
         sys.modules["jax"].config.update("jax_platforms", "cpu")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(mode: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="main.py",
         usage="main.py --config=FILE[:VARIANT] --workdir=DIR [--mode=MODE] [--config.NAME=VALUE]",
-        description="Train Flax models from a laptop to a TPU pod.",
+        description="Train Flax models from a laptop to a TPU pod, and use what was trained.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -92,28 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mode",
         default="train",
-        choices=["train", "evaluate", "check", "search", "compare", "verify_resume"],
+        choices=MODES,
         metavar="MODE",
-        help="train (default), evaluate, check (before training), search, compare, or "
-        "verify_resume (a killed run ends as one that was not)",
-    )
-    parser.add_argument(
-        "--seeds",
-        metavar="N,N,...",
-        help="train a run for each seed, in sub-folders, and give mean and spread",
-    )
-    parser.add_argument(
-        "--runs", metavar="DIR,DIR,...", help="with --mode=compare: the folders of the runs"
-    )
-    parser.add_argument(
-        "--allow_config_change",
-        action="store_true",
-        help="resume a run though settings that change training differ from its own",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="with --mode=check: exit code 2 for serious data flaws",
+        help=f"{', '.join(MODES)}; --mode=MODE --help says more",
     )
     parser.add_argument(
         "--devices",
@@ -122,12 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         help="as if there were N devices (fake ones, of the CPU); with --mode=check, what such a "
         "mesh would take",
     )
-    _add_processes(parser)
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    return parser
-
-
-def _add_processes(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser, mode=mode)
     several = parser.add_argument_group("several processes (see docs/launch.md)")
     several.add_argument(
         "--distributed",
@@ -146,6 +122,16 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         help="after which JAX ends processes that have lost another (default 100); more than "
         "--config.watchdog.peer_seconds, which names it",
     )
+    return parser
+
+
+def _mode(arguments: list[str]) -> str:
+    """The mode, for its help alone."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.error = _usage_error
+    first.add_argument("--mode", default="train")
+    found = first.parse_known_args(arguments)[0].mode
+    return found if found in MODES else "train"
 
 
 def _usage_error(message: str) -> None:

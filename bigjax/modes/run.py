@@ -1,60 +1,48 @@
-"""Owns what `main.py` can be asked for: flags as they were given, to the mode that they name."""
+"""Owns what `main.py` can be asked for: which mode runs, with which settings and flags."""
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 from bigjax.config import values as configs
 from bigjax.config.sections import Watching
 from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
-from bigjax.modes import compare, evaluate, search, seeds, train, verify_resume
+from bigjax.inference import opening
+from bigjax.modes import compare, evaluate, predict, search, seeds, train, verify_resume
 from bigjax.modes.check import check
+from bigjax.modes.flags import Flags, misplaced
 from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
 from bigjax.processes.watchdog import Watchdog
 from bigjax.run_folder import folder
 
 
-class Several(NamedTuple):
-    """Flags of what is about several runs, as given."""
-
-    seeds: str | None = None
-    runs: str | None = None
-
-
 def run(
-    mode: str,
+    flags: Flags,
     *,
-    config: str | None,
-    workdir: str | None,
-    overrides: Sequence[str],
-    allow_config_change: bool = False,
-    strict: bool = False,
-    several: Several = Several(),  # noqa: B008 - immutable
+    overrides: Sequence[str] = (),
     processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> None:
-    """Runs `mode` with the flags as they were given.
+    """Runs the mode with the flags and the settings after --config as they were given.
 
     Raises:
       UserError: a flag that is missing or does not go with the mode, and all other bad input.
     """
     given = configs.parse_overrides(overrides)
-    _check_flags(mode, workdir=workdir, strict=strict, several=several)
-    if mode == "compare":
-        _compare(several.runs, workdir=workdir, config=config, overrides=overrides)
-        return
-    if mode == "verify_resume":
-        found = _load(mode, config=config, workdir=workdir, overrides=given)
-        command = [sys.executable, os.path.abspath(sys.argv[0])]
-        command += [f"--config={config}", *overrides]
-        verify_resume.verify_resume(found, command=command, workdir=workdir)
+    if (flag := misplaced(flags)) is not None:
+        modes = " or ".join(f"--mode={mode}" for mode in flag.modes)
+        raise UserError(f"--{flag.name} goes with {modes}, not with --mode={flags.mode}")
+    if flags.mode != "check" and not flags.workdir:
+        what = "the page" if flags.mode == "compare" else "the run"
+        raise UserError(f"--mode={flags.mode} needs --workdir=DIR, the folder of {what}")
+    if flags.mode in ALONE:
+        ALONE[flags.mode](flags, given)
         return
     distributed.join(processes)
     with Watchdog() as watchdog:
-        found = _load(mode, config=config, workdir=workdir, overrides=given)
+        found = _load(flags, given)
         times = found.of(Watching)
         watchdog.set_times(
             stack_seconds=times.stack_seconds,
@@ -62,64 +50,110 @@ def run(
             hang_seconds=times.hang_seconds,
         )
         folder.compare_processes(found)
-        if several.seeds is not None:
-            seeds.train_seeds(
-                found,
-                seeds=seeds.parse(several.seeds),
-                workdir=workdir,
-                allow_config_change=allow_config_change,
-                progress=watchdog.progress,
-            )
-        elif mode == "train":
-            train.train(
-                found,
-                workdir=workdir,
-                allow_config_change=allow_config_change,
-                progress=watchdog.progress,
-            )
-        elif mode == "search":
-            search.search(found, workdir=workdir, progress=watchdog.progress)
-        elif mode == "evaluate":
-            evaluate.score_run(found, workdir=workdir, progress=watchdog.progress)
-        else:
-            check(found, strict=strict)
+        TOGETHER[flags.mode](found, flags, watchdog)
 
 
-def _check_flags(mode: str, *, workdir: str | None, strict: bool, several: Several) -> None:
-    if mode != "check" and not workdir:
-        what = "the page" if mode == "compare" else "the run"
-        raise UserError(f"--mode={mode} needs --workdir=DIR, the folder of {what}")
-    for flag, is_given, of in (
-        ("strict", strict, "check"),
-        ("seeds", several.seeds is not None, "train"),
-        ("runs", several.runs is not None, "compare"),
-    ):
-        if is_given and mode != of:
-            raise UserError(f"--{flag} goes with --mode={of}, not with --mode={mode}")
+def _train(config: Config, flags: Flags, watchdog: Watchdog) -> None:
+    if flags.seeds is not None:
+        seeds.train_seeds(
+            config,
+            seeds=seeds.parse(flags.seeds),
+            workdir=flags.workdir,
+            allow_config_change=flags.allow_config_change,
+            progress=watchdog.progress,
+        )
+        return
+    train.train(
+        config,
+        workdir=flags.workdir,
+        allow_config_change=flags.allow_config_change,
+        progress=watchdog.progress,
+    )
 
 
-def _compare(
-    runs: str | None, *, workdir: str, config: str | None, overrides: Sequence[str]
-) -> None:
-    if runs is None:
+def _evaluate(config: Config, flags: Flags, watchdog: Watchdog) -> None:
+    if opening.is_run(flags.workdir):
+        evaluate.score_run(config, workdir=flags.workdir, progress=watchdog.progress)
+    else:
+        evaluate.score_folder(
+            config, place=flags.workdir, output=flags.output, progress=watchdog.progress
+        )
+
+
+def _search(config: Config, flags: Flags, watchdog: Watchdog) -> None:
+    search.search(config, workdir=flags.workdir, progress=watchdog.progress)
+
+
+def _check(config: Config, flags: Flags, _: Watchdog) -> None:
+    check(config, strict=flags.strict)
+
+
+def _verify_resume(flags: Flags, given: Mapping[str, str]) -> None:
+    found = _load(flags, given)
+    command = [sys.executable, os.path.abspath(sys.argv[0]), f"--config={flags.config}"]
+    command += [f"--config.{key}={value}" for key, value in given.items()]
+    verify_resume.verify_resume(found, command=command, workdir=flags.workdir)
+
+
+def _compare(flags: Flags, given: Mapping[str, str]) -> None:
+    if flags.runs is None:
         raise UserError("--mode=compare needs --runs=A,B,..., folders of finished runs")
-    given = [f"--config={config}"] if config else [*overrides]
-    if given:
-        raise UserError(f"--mode=compare reads the runs' own settings; leave out {given[0]}")
-    compare.compare([folder for folder in runs.split(",") if folder], workdir=workdir)
+    _refuse_settings(flags, given)
+    compare.compare([folder for folder in flags.runs.split(",") if folder], workdir=flags.workdir)
 
 
-def _load(
-    mode: str, *, config: str | None, workdir: str | None, overrides: Mapping[str, str]
-) -> Config:
+def _refuse_settings(flags: Flags, given: Mapping[str, str]) -> None:
+    found = [f"--config={flags.config}"] if flags.config else [f"--config.{key}" for key in given]
+    if found:
+        raise UserError(f"--mode={flags.mode} reads the runs' own settings; leave out {found[0]}")
+
+
+def _predict(flags: Flags, given: Mapping[str, str]) -> None:
+    if flags.config is not None:
+        raise UserError(
+            "--config does not go with --mode=predict: the settings are those of the run; "
+            "--config.NAME=VALUE overrides one"
+        )
+    if flags.min_score is not None:
+        given = {**given, "decode.min_score": str(flags.min_score)}
+    asked = predict.Asked(
+        flags.input,
+        flags.output,
+        flags.format,
+        "lines" if flags.lines else flags.input_format,
+        flags.skip_bad,
+    )
+    predict.predict(flags.workdir, asked=asked, overrides=given)
+
+
+# Modes of one process, and those that several processes run together.
+ALONE: Mapping[str, Callable[[Flags, Mapping[str, str]], None]] = {
+    "compare": _compare,
+    "predict": _predict,
+    "verify_resume": _verify_resume,
+}
+TOGETHER: Mapping[str, Callable[[Config, Flags, Watchdog], None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "check": _check,
+    "search": _search,
+}
+
+
+def _load(flags: Flags, overrides: Mapping[str, str]) -> Config:
     """The settings of the file, or for --mode=evaluate without one, of the run."""
-    if config is None and mode == "evaluate":
-        record = folder.read_config_record(workdir)
-        path = os.path.join(workdir, "config.json")
+    if flags.config is None and flags.mode == "evaluate":
+        if os.path.isdir(flags.workdir) and not opening.is_run(flags.workdir):
+            raise UserError(
+                f"--workdir={flags.workdir} is no run; a Hugging Face folder is scored with the "
+                "data of --config=FILE, and its results go to --output=DIR"
+            )
+        record = folder.read_config_record(flags.workdir)
+        path = os.path.join(flags.workdir, "config.json")
         found = configs.from_record(record, path=path, overrides=overrides, schema=settings.schema)
-    elif config is None:
+    elif flags.config is None:
         raise UserError("--config=FILE[:VARIANT] is missing, for example configs/bert_ner.py")
     else:
-        found = configs.load(config, overrides=overrides, schema=settings.schema)
+        found = configs.load(flags.config, overrides=overrides, schema=settings.schema)
     settings.check_together(found)
     return found

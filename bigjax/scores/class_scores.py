@@ -6,6 +6,7 @@ Each class against the rest is a question of its own, so a class that nothing ca
 no example, or every example is of it) is nan, and `macro` leaves it out.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         np.exp(values, out=values)
         values /= values.sum(axis=1, keepdims=True)
     return values
+
+
+def mean_logits(several: Sequence[np.ndarray]) -> np.ndarray:
+    """Logits float32 (..., C) whose probabilities are the mean of those of all of `several`."""
+    mean = np.mean([softmax(logits.reshape(-1, logits.shape[-1])) for logits in several], axis=0)
+    with np.errstate(divide="ignore"):
+        return np.log(mean).astype(np.float32).reshape(several[0].shape)
 
 
 def top_k_accuracy(probabilities: np.ndarray, *, labels: np.ndarray, k: int) -> float:

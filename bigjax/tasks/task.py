@@ -4,6 +4,8 @@ The engine, the loop and the report know a task by these alone. A new task is a 
 that fills them in, and nothing elsewhere learns of it; docs/add_a_task.md makes one step by step.
 """
 
+import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -167,6 +169,13 @@ def _json_line(_: Any, answer: Mapping[str, Any]) -> str:
 JSONL = Format(_json_line)
 
 
+def csv_row(values: Sequence[Any]) -> str:
+    """A line of CSV, with its end."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
 class Use(NamedTuple):
     """What makes a trained model usable without its training data.
 
@@ -178,6 +187,9 @@ class Use(NamedTuple):
       saying where, for one that cannot be answered.
     formats: name -> how answers can be written; the first is what a file without a known ending
       gets. "terminal" is for people.
+    model_files: those of `files` in which models may differ that are combined (their sizes).
+    average: (outputs of one model, of another, ...) for the same rows -> outputs whose
+      probabilities are the mean of theirs; None where models cannot be combined so.
     """
 
     files: Mapping[str, str]
@@ -185,6 +197,8 @@ class Use(NamedTuple):
     takes: Literal["text", "image", "row"] = "row"
     prepare: Callable[[Any], Any] = lambda given: given
     formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
+    model_files: tuple[str, ...] = ()
+    average: Callable[[Sequence[Outputs]], Outputs] | None = None
 
 
 class Task(NamedTuple):
@@ -199,7 +213,8 @@ class Entry(Protocol):
     """What the table of tasks holds for a name: a module, or anything with these functions."""
 
     SECTIONS: Sections
-    """What takes the sections of the config that only this task has."""
+    """What takes the sections of the config that only this task has. An entry that can use a
+    Hugging Face folder as if it were a run has HEADS too: the ends of the names of their models."""
 
     def make(self, config: Config) -> Task:
         """The task as it is trained: reads the data; UserError where it cannot be read."""
@@ -212,5 +227,5 @@ class Entry(Protocol):
 __all__ = [
     "JSONL", "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format", "Model",
     "Outputs", "Parts", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use",
-    "Variables",
+    "Variables", "csv_row",
 ]  # fmt: skip

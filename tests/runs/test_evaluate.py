@@ -5,54 +5,18 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT
+from finished import write_conll
 from tiny_runs import one_device
 
 from bigjax.config import values as configs
 from bigjax.engine import settings, sharding, step
 from bigjax.errors import UserError
-from bigjax.modes import evaluate, train
-
-WORDS = {"Anna": "B-PER", "Paris": "B-LOC", "met": "O", "in": "O", "Bob": "B-PER", "Rome": "B-LOC"}
-
-
-def write_conll(path, *, num_sentences: int) -> str:
-    lines = []
-    for i in range(num_sentences):
-        words = [list(WORDS)[(i * k + k) % len(WORDS)] for k in range(1, 5)]
-        lines += [f"{word} {WORDS[word]}" for word in words] + [""]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return str(path)
+from bigjax.modes import evaluate
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_bert):
-    """Trained from given weights on files; both are then gone. Its folder, config and scores."""
-    folder = tmp_path_factory.mktemp("evaluate")
-    weights = shutil.copytree(tiny_bert, folder / "weights")
-    overrides = {
-        "num_epochs": "none",
-        "eval.every_epochs": "none",
-        "optim.learning_rate": "0.02",
-        "num_steps": "9",
-        "eval.every_steps": "3",
-        "text.row_length": "32",
-        "init.checkpoint": str(weights),
-        "optim.param_dtype_rules": "(('.*word/.*', 'bfloat16'), ('.*', 'float32'))",
-        "ema_decay": "0.5",
-        "data.train": write_conll(folder / "train.conll", num_sentences=40),
-        "data.dev": write_conll(folder / "dev.conll", num_sentences=10),
-        "data.test": write_conll(folder / "test.conll", num_sentences=7),
-    }
-    file = f"{ROOT}/configs/bert_ner.py:files"
-    config = configs.load(file, overrides=overrides, schema=settings.schema)
-    workdir = folder / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", one_device)
-        scores = train.train(config, workdir=str(workdir))
-    shutil.rmtree(weights)
-    (folder / "train.conll").unlink()
-    return workdir, config, scores
+def run(finished_run):
+    return finished_run
 
 
 def config_of(workdir, **overrides: str) -> configs.Config:

@@ -25,6 +25,7 @@ from bigjax.loop.evaluate import evaluate
 from bigjax.loop.nonfinite import NonFiniteError
 from bigjax.models import huggingface
 from bigjax.modes import run, train
+from bigjax.modes.flags import Flags
 from bigjax.run_folder import folder as run_folder
 from bigjax.tasks.task import Score
 
@@ -222,7 +223,7 @@ def test_final_scores_are_those_of_dev_at_that_step(finished):
 def test_evaluation_anew_gives_the_same_scores(finished, tmp_path):
     workdir = copy_of(finished.workdir, tmp_path)
     (workdir / "results.json").unlink()
-    run.run("evaluate", config=None, workdir=str(workdir), overrides=[])
+    run.run(Flags("evaluate", workdir=str(workdir)))
     assert results_of(workdir)["scores"] == finished.scores
 
 
@@ -479,7 +480,7 @@ def test_early_stopping_stops_and_the_best_is_what_is_scored(finished, tmp_path,
     assert train.train(load(overrides), workdir=str(tmp_path)) == scores  # and it does not go on
     assert steps_in(tmp_path) == [8, 15, 16]
     latest = ["--config.eval.final=latest"]
-    run.run("evaluate", config=None, workdir=str(tmp_path), overrides=latest)
+    run.run(Flags("evaluate", workdir=str(tmp_path)), overrides=latest)
     assert results_of(tmp_path)["scores"]["dev/loss"] == curve(finished.workdir, "dev/loss")[16]
 
 
@@ -666,7 +667,7 @@ def test_other_content_of_the_same_files_is_refused(tagged, tmp_path):
 def test_check_shows_settings_data_and_memory_and_writes_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = [f"--config.{key}={value}" for key, value in SHRUNK.items()]
-    run.run("check", config=SCRATCH, workdir=None, overrides=overrides)
+    run.run(Flags("check", config=SCRATCH), overrides=overrides)
     printed = capsys.readouterr().out
     titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
     assert titles == [

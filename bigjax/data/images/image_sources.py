@@ -225,6 +225,18 @@ def _files(folder: Path) -> tuple[list[str], list[Path]]:
     return sorted(images), others
 
 
+def image_files(folder: str) -> list[str]:
+    """The paths of the image files in a folder and those inside it, in order.
+
+    Raises:
+      UserError: there is none.
+    """
+    inside, _ = _files(Path(folder))
+    if not inside:
+        raise UserError(f"{folder}: holds no image file")
+    return [os.path.join(folder, name) for name in inside]
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in decoding.formats() and path.is_file()
 

@@ -6,10 +6,11 @@ what is left out is counted. Tagging schemes belong to `schemes.py`.
 """
 
 import functools
+import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from bigjax.data.text.annotated import Annotated
@@ -23,6 +24,8 @@ from bigjax.data.text.column_layout import (
 )
 from bigjax.errors import UserError
 
+_NUM_FOR_LAYOUT = 100_000  # lines
+_ALONE = ("word",)  # the columns of a file without tags
 COMMENTS, HEADER, DOCSTARTS = "comment lines", "header line", "-DOCSTART- lines"
 RANGES, EMPTY_NODES = "multi-word ranges left out", "empty nodes left out"
 
@@ -67,27 +70,87 @@ def parse(
     return _read(lines, layout, path=path)
 
 
+def sentences_of_words(
+    lines: Iterable[str],
+    *,
+    path: str | os.PathLike,
+    token_column: Column = None,
+    separator: str | None = None,
+) -> Iterator[tuple[int, list[str]]]:
+    """The words of the sentences of a column file and the line on which each begins, whatever the
+    other columns hold; there may be none. Read as `parse` reads it, line by line: what the columns
+    are is seen by the beginning of the file.
+
+    UserError: as `parse`.
+    """
+    lines = iter(lines)
+    begin = list(itertools.islice(lines, _NUM_FOR_LAYOUT))
+    if not any(line.strip() and not is_docstart(line) for line in begin):
+        return
+    layout = _one_column(begin, separator=separator) or find_layout(
+        begin, path=path, token=token_column, tag=None, separator=separator, kind="auto"
+    )
+    notes: dict[str, list[int]] = defaultdict(list)
+    found = _sentences(itertools.chain(begin, lines), layout, path=path, notes=notes)
+    yield from ((number, words) for number, words, _ in found)
+
+
+def _one_column(lines: Sequence[str], *, separator: str | None) -> Layout | None:
+    """The layout of a file that holds a word a line and nothing else; None where there is more."""
+    first = next(n for n, line in enumerate(lines, 1) if line.strip() and not is_docstart(line))
+    line = lines[first - 1]
+    if line.startswith("#") or (separator or ("\t" if "\t" in line else " ")) in line.strip():
+        return None
+    split = lambda line: line.split("\t")  # noqa: E731
+    return Layout("\t", split, 1, _ALONE, 0, 0, None, False, lambda _: False, first, 0)
+
+
 def _read(lines: Sequence[str], layout: Layout, *, path: str | os.PathLike) -> Annotated:
+    split = layout.split
+    words, tags, first_lines = [], [], []
+    notes: dict[str, list[int]] = defaultdict(list)
+    for number, found, labels in _sentences(lines, layout, path=path, notes=notes):
+        first_lines.append(number)
+        words.append(found)
+        tags.append(labels)
+
+    def line_of(sentence: int, index: int) -> int:
+        if not layout.is_conllu:
+            return first_lines[sentence] + index
+        following = enumerate(lines[first_lines[sentence] - 1 :], first_lines[sentence])
+        numbers = (n for n, line in following if line[:1] != "#" and split(line)[0].isdecimal())
+        return next(n for i, n in enumerate(numbers) if i == index)
+
+    return Annotated(words, tags, first_lines, line_of, described(layout), notes)
+
+
+def _sentences(
+    lines: Iterable[str], layout: Layout, *, path: str | os.PathLike, notes: dict[str, list[int]]
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The first line, words and tags of each sentence; what is left out goes into `notes`."""
     split, width, token, tag = layout.split, layout.width, layout.token, layout.tag
     value = _misc_value(layout.key) if layout.key else None
-    words, tags, first_lines = [], [], []
-    notes = defaultdict(list)
+    words: list[str] = []
+    tags: list[str] = []
     known: dict[str, str] = {}  # one object for all that are equal
-    inside, expected_id = False, 1
+    begin, expected_id = 0, 1
     for number, line in enumerate(lines, 1):
         if not line or line.isspace() or is_docstart(line):
             if line and not line.isspace():
                 notes[DOCSTARTS].append(number)
-            inside, expected_id = False, 1
+            if words:
+                yield begin, words, tags
+                words, tags = [], []
+            expected_id = 1
             continue
-        if line[0] == "#" and (not inside or layout.is_conllu) and layout.is_comment(line):
+        if line[0] == "#" and (not words or layout.is_conllu) and layout.is_comment(line):
             notes[COMMENTS].append(number)
             continue
         if number == layout.header:
             notes[HEADER].append(number)
             continue
         fields = split(line)
-        if len(fields) != width or number == layout.first:
+        if len(fields) != width or (number == layout.first and layout.names != _ALONE):
             _check_width(fields, layout, line=line, place=f"{path}:{number}")
         if layout.is_conllu:
             no_word = _conllu_id(fields[0], expected=expected_id, place=f"{path}:{number}")
@@ -101,27 +164,22 @@ def _read(lines: Sequence[str], layout: Layout, *, path: str | os.PathLike) -> A
         if not word or not label:
             empty = "tag" if word else "word"
             raise UserError(f"{path}:{number}: the {empty} is empty in {line[:60]!r}")
-        if not inside:
-            words.append([])
-            tags.append([])
-            first_lines.append(number)
-            inside = True
-        words[-1].append(known.setdefault(word, word))
-        tags[-1].append(known.setdefault(label, label))
-
-    def line_of(sentence: int, index: int) -> int:
-        if not layout.is_conllu:
-            return first_lines[sentence] + index
-        following = enumerate(lines[first_lines[sentence] - 1 :], first_lines[sentence])
-        numbers = (n for n, line in following if line[:1] != "#" and split(line)[0].isdecimal())
-        return next(n for i, n in enumerate(numbers) if i == index)
-
-    return Annotated(words, tags, first_lines, line_of, described(layout), notes)
+        if not words:
+            begin = number
+        words.append(known.setdefault(word, word))
+        tags.append(known.setdefault(label, label))
+    if words:
+        yield begin, words, tags
 
 
 def _check_width(fields: list[str], layout: Layout, *, line: str, place: str) -> None:
     """UserError where a line has not the columns that the first line of data lets expect."""
     token, tag, found = layout.token, layout.tag, len(fields)
+    if layout.names == _ALONE:
+        raise UserError(
+            f"{place}: expected one word and nothing else, as on line {layout.first}, found "
+            f"{found} columns in {line[:60]!r}"
+        )
     least = max(2, *(index + 1 if index >= 0 else -index for index in (token, tag)))
     if layout.names == CONLLU:
         least = len(CONLLU)

@@ -5,6 +5,7 @@ Files of tokenizers belong to `tokenizer_files.py`, windows and rows of sub-word
 """
 
 import collections
+import functools
 import heapq
 import itertools
 import json
@@ -123,6 +124,7 @@ def _merge(
         at += 1
 
 
+@functools.lru_cache(maxsize=4)
 def special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[np.ndarray, np.ndarray]:
     """The ids before and after a sentence ([CLS] and [SEP] in BERT), as the tokenizer adds them."""
     encoding = tokenizer.encode(["a"], is_pretokenized=True)
@@ -134,6 +136,7 @@ def special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[np.ndarray, np.ndar
     return ids[: inner[0]], ids[inner[-1] + 1 :]
 
 
+@functools.lru_cache(maxsize=4)  # writing a tokenizer out takes longer than a short text
 def unknown_token(tokenizer: tokenizers.Tokenizer) -> int:
     model = json.loads(tokenizer.to_str())["model"]
     vocab = tokenizer.get_vocab()
@@ -153,20 +156,25 @@ def encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> li
     that token's id, which would mean the end of its sentence.
     """
     found = _encode(words, tokenizer=tokenizer)
-    added = tokenizer.get_added_tokens_decoder()
-    special = {i for i, token in added.items() if token.special}.union(*special_tokens(tokenizer))
-    # What is unknown rightly has its id.
-    unknown = unknown_token(tokenizer)
+    wrong_ids, unknown = _special_ids(tokenizer)
     wrong = [
-        n
-        for n, ids in enumerate(found)
-        if not (special - {unknown}).isdisjoint(ids) or tokenizer.id_to_token(unknown) in words[n]
+        n for n, ids in enumerate(found) if not wrong_ids.isdisjoint(ids) or unknown in words[n]
     ]
     if wrong:
-        without = _without(special, tokenizer=tokenizer)
+        without = _without_special(tokenizer)
         for n, ids in zip(wrong, _encode([words[n] for n in wrong], tokenizer=without)):
             found[n] = ids
     return found
+
+
+@functools.lru_cache(maxsize=4)
+def _special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[frozenset[int], str]:
+    """The ids that no word may get, and how the unknown token, whose id it may, is spelt."""
+    added = tokenizer.get_added_tokens_decoder()
+    special = {i for i, token in added.items() if token.special}
+    unknown = unknown_token(tokenizer)
+    ids = special.union(*(part.tolist() for part in special_tokens(tokenizer)))
+    return frozenset(ids - {unknown}), tokenizer.id_to_token(unknown)
 
 
 def _encode(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[list[int]]:
@@ -176,11 +184,13 @@ def _encode(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[li
     return [encoding.ids for encoding in encodings]
 
 
-def _without(special: set[int], *, tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+@functools.lru_cache(maxsize=4)
+def _without_special(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """A tokenizer of the same ids, in which those tokens have names that stand in no text. That
     added tokens are not looked for (`encode_special_tokens`) is not enough: a model of
     SentencePiece has them among its pieces too."""
     state = json.loads(tokenizer.to_str())
+    special = _special_ids(tokenizer)[0] | {unknown_token(tokenizer)}
     new = {tokenizer.id_to_token(i): f"\0special {i}\0" for i in special}
     model = state["model"]
     if isinstance(model["vocab"], dict):

@@ -7,7 +7,6 @@ pass over a split comes to (scores, tables, worst errors) to `scoring.py`.
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,17 +15,16 @@ from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data import dataset, shuffling
 from bigjax.data.dataset import Batch, Dataset
-from bigjax.data.images import augment, decoding, inspection
+from bigjax.data.images import augment, inspection
 from bigjax.data.images.decoding import Images
 from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
 from bigjax.models import cnn
-from bigjax.scores import class_scores
 from bigjax.tasks.classes import adopt_head, class_weights
-from bigjax.tasks.image_classification import scoring, settings
+from bigjax.tasks.image_classification import scoring, settings, use
 from bigjax.tasks.image_classification.model import make_model
 from bigjax.tasks.image_classification.settings import Loss
-from bigjax.tasks.task import Data, Encoded, Model, Scoring, Task, Use
+from bigjax.tasks.task import Data, Model, Scoring, Task, Use
 
 SECTIONS = settings.SECTIONS
 CLASSES_FILE = "classes.txt"  # in the run folder, a class a line
@@ -56,7 +54,7 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     """
     class_names = tuple(_lines(folder, CLASSES_FILE))
     shape = tuple(map(int, _lines(folder, SHAPE_FILE)))
-    found = config.of(IMAGE_SOURCE, only=splits, class_names=class_names)
+    found = config.of(IMAGE_SOURCE, only=splits, class_names=class_names) if splits else {}
     for images in found.values():
         if images.shape != shape or images.class_names != class_names:
             raise UserError(
@@ -119,13 +117,13 @@ def _task(
                 CLASSES_FILE: "\n".join(class_names) + "\n",
                 SHAPE_FILE: "\n".join(map(str, shape)) + "\n",
             },
-            encode=functools.partial(
-                _encode,
-                class_names=class_names,
-                shape=shape,
-                image_size=config.flat().get("data.image_size"),
-                batch_rows=batch_rows,
+            encode=functools.partial(use.encode, class_names=class_names, batch_rows=batch_rows),
+            takes="image",
+            prepare=functools.partial(
+                use.prepare, shape=shape, image_size=config.flat().get("data.image_size")
             ),
+            formats=use.FORMATS,
+            average=use.average,
         ),
     )
 
@@ -174,53 +172,6 @@ def _eval_set(images: Images, *, batch_rows: int) -> Dataset:
         batch_rows=batch_rows,
         fingerprint=images.fingerprint,
     )
-
-
-def _encode(
-    pictures: Sequence[bytes],
-    *,
-    class_names: Sequence[str],
-    shape: tuple[int, ...],
-    image_size: int | None,
-    batch_rows: int,
-) -> Encoded:
-    """Image files, read as those of training were, and their classes by confidence.
-
-    Raises:
-      UserError: a picture that cannot be decoded, or is of another size than the run's where that
-        resizes none; by its number.
-    """
-
-    def decoded(number: int) -> np.ndarray:
-        where = f"picture {number + 1} of {len(pictures)}"
-        try:
-            pixels = decoding.decode(pictures[number], image_size=image_size, channels=shape[2])
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
-        if pixels.shape != shape:
-            raise UserError(f"{where}: {pixels.shape[:2]} pixels; the run knows {shape[:2]} alone")
-        return pixels
-
-    def decode(outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-        probabilities = class_scores.softmax(outputs["logits"])
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
-        return [
-            {
-                "class": class_names[best],
-                "score": float(p[best]),
-                "next": class_names[other],
-                "next_score": float(p[other]),
-            }
-            for p, (best, other) in zip(probabilities, order)
-        ]
-
-    rows = dataset.each_once(
-        lambda ids: {"image": np.stack([decoded(int(i)) for i in ids])},
-        num_examples=len(pictures),
-        batch_rows=batch_rows,
-        fingerprint="",
-    )
-    return Encoded(rows, decode)
 
 
 def _lines(folder: str, name: str) -> list[str]:

@@ -67,6 +67,9 @@ class Decoding:
         "the score of an entity: the product of the probabilities of its words' tags, or the least "
         "of them; a CRF gives the probability of the entity itself",
     ] = "product"
+    min_score: Annotated[
+        float, Between(0, 1), "entities that are less sure are left out of predictions"
+    ] = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,19 +17,20 @@ from bigjax.config.sections import Batch, Evaluation, Init, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import inspection, packing, tokenization
-from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
+from bigjax.data.text.sentences import PRE_SPLIT, Sentences
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, origins
 from bigjax.tasks.classes import adopt_head, class_weights
-from bigjax.tasks.task import Data, Dataset, Encoded, Model, Pretrained, Scoring, Task, Use
-from bigjax.tasks.token_tagging import decoding, rows, scoring, settings
+from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
+from bigjax.tasks.token_tagging import decoding, rows, scoring, settings, use
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss, Rows, Vocabulary
 
 SECTIONS = settings.SECTIONS
+HEADS = ("ForTokenClassification",)  # what Hugging Face's models of this task are called
 # In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
 TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
 
@@ -61,17 +62,25 @@ def make(config: Config) -> Task:
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
-    """The task of the finished run in `folder`, which reads only the data of `splits`.
+    """The task of the finished run in `folder`, or of a Hugging Face folder with a head that tags
+    tokens, which reads only the data of `splits`.
 
     Raises:
       UserError: files of the run, or data, that cannot be read; a tag that the run does not know.
     """
     tokenizer = tokenization.load_tokenizer(folder)
-    sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
-    tags = _read_tags(os.path.join(folder, TAGS_FILE))
-    sentences = config.of(SOURCE, only=splits)
+    if os.path.exists(os.path.join(folder, ENCODER_FILE)):
+        sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
+        tags = _read_tags(os.path.join(folder, TAGS_FILE))
+        pretrained = None
+    else:
+        sizes = huggingface.read_sizes(folder)
+        tags = _head(folder).labels
+        config = _with_rows_that_fit(config, sizes)
+        pretrained = _pretrained(config, folder, source=folder, sizes=sizes, tags=tags)
+    sentences = config.of(SOURCE, only=splits) if splits else {}
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    model = _model(config, sizes, tags=tags)
+    model = _model(config, sizes, tags=tags, pretrained=pretrained)
     rule = _read_rule(os.path.join(folder, WORDS_FILE))
     return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
 
@@ -112,13 +121,7 @@ def _encode_splits(
     tokenizer: Any,
     sizes: bert.Sizes,
 ) -> dict[str, Split]:
-    row_length = config.of(Rows).row_length
-    if row_length > sizes.max_positions - sizes.position_offset:
-        raise UserError(
-            f"text.row_length={row_length} is more than the "
-            f"{sizes.max_positions - sizes.position_offset} positions that the model knows; choose "
-            "a shorter row: longer sentences are split into windows"
-        )
+    row_length = _row_length(config, sizes)
     splits = {
         name: rows.encode_split(found, tags=tags, tokenizer=tokenizer, row_length=row_length)
         for name, found in sentences.items()
@@ -130,6 +133,25 @@ def _encode_splits(
             f"{sizes.vocab_size}: they do not belong together"
         )
     return splits
+
+
+def _with_rows_that_fit(config: Config, sizes: bert.Sizes) -> Config:
+    """The settings for a model that was trained with other ones: rows no longer than it knows."""
+    most = sizes.max_positions - sizes.position_offset
+    text = config.values["text"]
+    short = {**text, "row_length": min(most, text["row_length"])}
+    return config._replace(values={**config.values, "text": short})
+
+
+def _row_length(config: Config, sizes: bert.Sizes) -> int:
+    row_length = config.of(Rows).row_length
+    if row_length > sizes.max_positions - sizes.position_offset:
+        raise UserError(
+            f"text.row_length={row_length} is more than the "
+            f"{sizes.max_positions - sizes.position_offset} positions that the model knows; choose "
+            "a shorter row: longer sentences are split into windows"
+        )
+    return row_length
 
 
 def _task(
@@ -177,13 +199,18 @@ def _task(
                 WORDS_FILE: json.dumps({"rule": rule}) + "\n",
             },
             encode=functools.partial(
-                _encode,
+                use.encode,
                 tags=tags,
                 tokenizer=tokenizer,
-                row_length=config.of(Rows).row_length,
+                row_length=_row_length(config, sizes),
                 batch_rows=batch_rows,
                 how=config.of(Decoding),
             ),
+            takes="text",
+            prepare=functools.partial(use.prepare, rule=rule),
+            formats=use.formats(tags),
+            model_files=(ENCODER_FILE,),
+            average=use.average,
         ),
     )
 
@@ -208,39 +235,6 @@ def _eval_set(config: Config, split: Split) -> Dataset:
         rows=packing.once(split.packing),
         batch_rows=config.of(Evaluation).batch_rows,
         targets=TARGETS[config.of(Head).head],
-    )
-
-
-def _encode(
-    sentences: Sequence[Sequence[str]],
-    *,
-    tags: Sequence[str],
-    tokenizer: Any,
-    row_length: int,
-    batch_rows: int,
-    how: Decoding,
-) -> Encoded:
-    """Sentences of words, at least one each; and for each a record of its words, their tags, and
-    the entities: first word, one past the last, type and score."""
-    words = Strings.of(sentences)
-    untagged = Sentences(
-        words, Strings(tags[:1], np.zeros(len(words.ids), np.int8), words.offsets), "input"
-    )
-    split = rows.encode_split(untagged, tags=tags, tokenizer=tokenizer, row_length=row_length)
-
-    def decode(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-        logits, offsets = rows.by_word(split, outputs), words.offsets
-        given = {"transitions": decoding.transitions_of(outputs), "tags": tags}
-        best = decoding.decode(logits, offsets, **given, kind=how.kind)
-        entities = decoding.entity_scores(logits, offsets, best, **given, how=how.score)
-        named = rows.by_sentence(split, [tags[i] for i in best])
-        return [
-            {"words": list(words), "tags": found, "entities": scored}
-            for words, found, scored in zip(sentences, named, entities)
-        ]
-
-    return Encoded(
-        rows.dataset(split, rows=packing.once(split.packing), batch_rows=batch_rows), decode
     )
 
 
@@ -269,6 +263,14 @@ def _start(
         return tokenization.load_tokenizer(run), sizes, None
     folder, source = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
+    pretrained = _pretrained(config, folder, source=source, sizes=sizes, tags=tags)
+    return tokenization.load_tokenizer(folder), sizes, pretrained
+
+
+def _pretrained(
+    config: Config, folder: str, *, source: str, sizes: bert.Sizes, tags: Sequence[str]
+) -> Callable[[], Pretrained]:
+    """The parameters of a Hugging Face folder, its head by the names of tags."""
 
     def pretrained() -> Pretrained:
         encoder = huggingface.read_params(folder, sizes=sizes)
@@ -280,7 +282,17 @@ def _start(
             params, note = adopt_head(params, theirs=found.labels, ours=tags, things="tags")
         return Pretrained(params, source, note)
 
-    return tokenization.load_tokenizer(folder), sizes, pretrained
+    return pretrained
+
+
+def _head(folder: str) -> huggingface.Head:
+    found = huggingface.read_head(folder)
+    if found is None:
+        raise UserError(
+            f"{folder}: has no head that tags tokens with names; expected a run, or a Hugging Face "
+            "model for token classification whose config.json names its labels (id2label)"
+        )
+    return found
 
 
 def _adopt(

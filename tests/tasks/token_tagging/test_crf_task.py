@@ -191,7 +191,7 @@ def test_a_run_goes_on_bitwise_and_is_scored_again(tmp_path, monkeypatch, capsys
     for a, b in zip(*map(jax.tree.leaves, states), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
     assert np.abs(states[0].params["head"]["transitions"]).max() > 0.01
-    run.run("evaluate", config=None, workdir=str(tmp_path / "straight"), overrides=())
+    run.run(run.Flags("evaluate", workdir=str(tmp_path / "straight")))
     kept = json.loads((tmp_path / "straight" / "results.json").read_text())["scores"]
     assert kept == pytest.approx(scores)
 

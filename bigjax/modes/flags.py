@@ -1,0 +1,121 @@
+"""Owns what the command line knows besides settings: modes and their flags.
+
+What a mode does is its own file's; nothing heavy is imported here.
+"""
+
+import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+MODES = {
+    "train": "or resume; the default",
+    "evaluate": "score a finished run, or a Hugging Face folder",
+    "check": "look at settings, data, memory before training",
+    "predict": "answer texts, images, tables with what was trained",
+    "compare": "runs: settings, scores, whether they differ by more than chance",
+    "search": "try settings, each as a run of its own",
+    "verify_resume": "prove on this machine that a killed run ends as one that was not",
+}
+
+
+class Flags(NamedTuple):
+    """What was given. `FLAGS` says what each is."""
+
+    mode: str = "train"
+    config: str | None = None
+    workdir: str | None = None
+    allow_config_change: bool = False
+    strict: bool = False
+    input: str | None = None
+    output: str | None = None
+    format: str | None = None
+    lines: bool = False
+    input_format: str = "auto"
+    skip_bad: bool = False
+    min_score: float | None = None
+    seeds: str | None = None
+    runs: str | None = None
+
+
+class Flag(NamedTuple):
+    """A flag that only some modes look at: with any other it is an error, and its help is that of
+    `--mode=MODE --help`."""
+
+    name: str
+    modes: tuple[str, ...]
+    help: str
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+_SET = {"action": "store_true"}
+FLAGS = (
+    Flag(
+        "allow_config_change",
+        ("train",),
+        "resume a run though settings that change training differ from its own",
+        _SET,
+    ),
+    Flag("strict", ("check",), "exit code 2 for serious data flaws", _SET),
+    Flag(
+        "input",
+        ("predict",),
+        "what to answer: a text, .jsonl, .conll, .csv, images or a folder of them; several parted "
+        "by commas, a pattern, or - for standard input",
+        {"metavar": "FILE"},
+    ),
+    Flag(
+        "output",
+        ("predict", "evaluate"),
+        "where the answers go, or the results of what is no run; else the terminal",
+        {"metavar": "PATH"},
+    ),
+    Flag(
+        "format",
+        ("predict",),
+        "of the answers: jsonl, conll, csv or terminal; else by the end of the output's name",
+        {"metavar": "NAME"},
+    ),
+    Flag("lines", ("predict",), "each line of a text file is a text of its own", _SET),
+    Flag(
+        "input_format",
+        ("predict",),
+        "text, lines, jsonl, conll, csv or images, where the input's name does not tell",
+        {
+            "metavar": "NAME",
+            "choices": ["auto", "text", "lines", "jsonl", "conll", "csv", "images"],
+        },
+    ),
+    Flag("skip_bad", ("predict",), "leave out inputs that cannot be read, and name them", _SET),
+    Flag(
+        "min_score",
+        ("predict",),
+        "leave out entities that are less sure, 0 to 1",
+        {"metavar": "P", "type": float},
+    ),
+    Flag(
+        "seeds",
+        ("train",),
+        "a run for each seed in a folder of its own, mean and spread: 0,1,2",
+        {"metavar": "N,N,..."},
+    ),
+    Flag("runs", ("compare",), "the folders of the runs", {"metavar": "DIR,DIR,..."}),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser, *, mode: str) -> None:
+    """All flags, of which those that `mode` does not look at are left out of the help."""
+    group = parser.add_argument_group(f"--mode={mode}")
+    for flag in FLAGS:
+        help = flag.help if mode in flag.modes else argparse.SUPPRESS
+        default = Flags._field_defaults[flag.name]
+        group.add_argument(f"--{flag.name}", default=default, help=help, **flag.options)
+
+
+def misplaced(flags: Flags) -> Flag | None:
+    """A flag that was given and that the mode does not look at."""
+    for flag in FLAGS:
+        given = getattr(flags, flag.name) != Flags._field_defaults[flag.name]
+        if given and flags.mode not in flag.modes:
+            return flag
+    return None
