@@ -11,7 +11,7 @@ import pytest
 from bigjax.errors import UserError
 from bigjax.modes import run as modes
 from bigjax.modes.compare import compare
-from bigjax.modes.run import Several
+from bigjax.modes.flags import Flags
 from bigjax.run_folder import examples
 from bigjax.run_folder.examples import Examples
 from bigjax.scores import intervals
@@ -149,15 +149,15 @@ def test_runs_that_do_not_compare_are_refused_with_what_differs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "several", "overrides", "expected"),
+    ("flags", "overrides", "expected"),
     [
-        ("compare", Several(), [], "--mode=compare needs --runs=A,B,..."),
-        ("compare", Several(runs="a,b"), ["--config.seed=1"], "leave out --config.seed=1"),
-        ("train", Several(runs="a,b"), [], "--runs goes with --mode=compare, not with --mode=tra"),
-        ("compare", Several(runs="a,b", seeds="1"), [], "--seeds goes with --mode=train, not with"),
+        (Flags("compare"), [], "--mode=compare needs --runs=A,B,..."),
+        (Flags("compare", runs="a,b"), ["--config.seed=1"], "leave out --config.seed"),
+        (Flags(runs="a,b"), [], "--runs goes with --mode=compare, not with --mode=tra"),
+        (Flags("compare", runs="a", seeds="1"), [], "--seeds goes with --mode=train, not with"),
     ],
 )
-def test_flags_that_do_not_go_together_are_one_line(tmp_path, mode, several, overrides, expected):
+def test_flags_that_do_not_go_together_are_one_line(tmp_path, flags, overrides, expected):
     with pytest.raises(UserError) as error:
-        modes.run(mode, config=None, workdir=str(tmp_path), overrides=overrides, several=several)
+        modes.run(flags._replace(workdir=str(tmp_path)), overrides=overrides)
     assert expected in str(error.value)
