@@ -1,6 +1,6 @@
 """Owns a full pass over a split: every row exactly once, at any batch size and device count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,8 +21,15 @@ def evaluate(scorer: Scorer, *, split: str, variables: Any, between: Callable[[]
       between: called before each batch; may raise, to end the pass.
     """
     dataset = scorer.task.data.evals[split]
-    sums, rows = outputs_of(dataset, scorer, variables=variables, between=between)
-    scores = scorer.task.scoring.score(split, rows)
+    sums, outputs = outputs_of(dataset, scorer, variables=variables, between=between)
+    return scores_of(scorer, split=split, sums=sums, outputs=outputs)
+
+
+def scores_of(
+    scorer: Scorer, *, split: str, sums: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> Scores:
+    """What the sums and outputs of a pass over a split come to."""
+    scores = scorer.task.scoring.score(split, outputs)
     means = {name: float(mean.compute()) for name, mean in sums.items()}
     return scores._replace(scalars=means | scores.scalars)
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bigjax.engine.scorer import Scorer
-from bigjax.loop.evaluate import evaluate, outputs_of
+from bigjax.loop.evaluate import outputs_of, scores_of
 from bigjax.processes import distributed
 from bigjax.report import page
-from bigjax.run_folder import folder
+from bigjax.run_folder import calibration, folder
 from bigjax.run_folder.writers import Writers
+from bigjax.tasks.task import Scores
 
 
 def score_splits(
@@ -29,10 +30,9 @@ def score_splits(
       said: what goes before "scores of step N" in the last line of the terminal.
     """
     task = scorer.task
-    scores = {
-        split: evaluate(scorer, split=split, variables=variables, between=between)
-        for split in task.data.evals
-    }
+    scores = _calibrated_scores(
+        scorer, variables=variables, step=step, workdir=workdir, between=between
+    )
     reported = folder.reported_split(scores)
     if task.scoring.explain is not None and reported is not None:
         run = functools.partial(outputs_of, scorer=scorer, variables=variables, between=between)
@@ -56,6 +56,31 @@ def score_splits(
     told = f"; scores of step {step}: {headline}" if flat else "; no split to score"
     writer.write_texts(step, {"summary": f"{said}{told}\nreport: {path}"})
     return flat
+
+
+def _calibrated_scores(
+    scorer: Scorer, *, variables: Any, step: int, workdir: str, between: Callable[[], None]
+) -> dict[str, Scores]:
+    """Of every split; what corrects the model's confidence is fitted to dev first, and kept."""
+    calibrating, evals = scorer.task.scoring.calibrating, scorer.task.data.evals
+    found = None if calibrating is None or "dev" in evals else calibration.read(workdir)
+    scores = {}
+    for split in sorted(evals, key=lambda split: split != "dev"):
+        sums, outputs = outputs_of(evals[split], scorer, variables=variables, between=between)
+        scores[split] = scores_of(scorer, split=split, sums=sums, outputs=outputs)
+        if calibrating is None:
+            continue
+        if split == "dev":
+            found = calibrating.fit(split, outputs)
+            if distributed.is_first():
+                calibration.write(workdir, found=found, step=step)
+        corrected = None if found is None else calibrating.apply(outputs, found)
+        more = calibrating.score(split, outputs, corrected)
+        scores[split] = scores[split]._replace(
+            scalars=scores[split].scalars | more.scalars,
+            sections=[*scores[split].sections, *more.sections],
+        )
+    return scores
 
 
 def _headline(

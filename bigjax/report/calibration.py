@@ -17,15 +17,17 @@ _SHARE_TOP, _SHARE_BOTTOM = 290, 334  # those of the shares of examples below it
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def diagram(title: str, *, bins: Sequence[Bin]) -> str:
+def diagram(title: str, *, bins: Sequence[Bin], name: str = "") -> str:
     """One SVG string: a bar a bin, as high as its accuracy, across it a line at its confidence,
     and below how the examples spread over the bins.
 
     bins: of equal width, from confidence 0 to 1. Bars on the diagonal are a calibrated model.
+    name: which of several this one is.
     """
     num_examples = sum(count for count, _, _ in bins)
     most = max(count for count, _, _ in bins) / max(1, num_examples)
     legend = '<tspan class="ink-0">■</tspan> accuracy   <tspan class="ink-1">▬</tspan> confidence'
+    of = f"by confidence{name and ', '}{html.escape(name)}"
     drawn = "".join(
         _bar(found, place=i, num_bins=len(bins), num_examples=num_examples, most=most)
         for i, found in enumerate(bins)
@@ -34,7 +36,7 @@ def diagram(title: str, *, bins: Sequence[Bin]) -> str:
     return (
         f'<svg class="reliability" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
         f"<title>{html.escape(title)}</title><desc>{_in_words(bins)}</desc>"
-        f'<text class="name" x="0" y="14">Accuracy <tspan class="unit">by confidence</tspan></text>'
+        f'<text class="name" x="0" y="14">Accuracy <tspan class="unit">{of}</tspan></text>'
         f'<text class="legend" x="0" y="33">{legend}</text>{_grid()}'
         f'<text class="share" x="{_LEFT}" y="{_SHARE_TOP - 6}">share of examples</text>'
         f'<text class="y" x="{_LEFT - 8}" y="{_SHARE_TOP + 4}">{most:.0%}</text>'

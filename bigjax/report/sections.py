@@ -30,10 +30,10 @@ def render(section: dict) -> str:
     rows gold and columns predicted; "tagged_text" has items of words, gold and predicted spans
     [start, end, type] (in words, end exclusive) and a caption; "images" has items of png (base64),
     width and height, or none of these, gold, predicted, confidence and number; "reliability" has
-    bins of equal width, [count, confidence, accuracy]; "curves" has the names of its axes x and y,
-    and series of name and points [x, y], or dots, and perhaps a reference line of points and the
-    range [[low, high], [low, high]] of the axes; "bars" has rows [name, value, deviation] and a
-    unit. Each may have a note.
+    diagrams of a name and bins of equal width, [count, confidence, accuracy]; "curves" has the
+    names of its axes x and y, and series of name and points [x, y], or dots, and perhaps a
+    reference line of points and the range [[low, high], [low, high]] of the axes; "bars" has rows
+    [name, value, deviation] and a unit. Each may have a note.
     """
     kind = section["kind"]
     assert kind in _KINDS, f"section kind {kind!r}, known: {sorted(_KINDS)}"
@@ -181,7 +181,13 @@ def _picture(item: dict) -> str:
 
 
 def _reliability(section: dict) -> str:
-    return _note(section) + calibration.diagram(section["title"], bins=section["bins"])
+    if "bins" in section:  # of a run from before there was a temperature
+        section = {**section, "diagrams": [["", section["bins"]]]}
+    drawn = "".join(
+        calibration.diagram(section["title"], name=name, bins=bins)
+        for name, bins in section["diagrams"]
+    )
+    return f'{_note(section)}<div class="matrix">{drawn}</div>'
 
 
 def _curves(section: dict) -> str:

@@ -245,13 +245,15 @@ def write_results(
     split = reported_split(scores)
     sections = [] if split is None else scores[split].sections
     headline = [f"{split}/{name}" for name in task.scoring.headline]
+    calibrating = task.scoring.calibrating
+    declared = [*task.scoring.declared, *(calibrating.declared if calibrating else ())]
     results = {
         "task": task.name,
         "title": f"{os.path.basename(os.path.abspath(workdir))}: {task.name.replace('_', ' ')}",
         # JSON has no nan: a score that is not defined, such as the ROC-AUC of a single class.
         "scores": {name: value if math.isfinite(value) else None for name, value in flat.items()},
         "intervals": intervals,
-        "titles": {score.name: score.title for score in task.scoring.declared},
+        "titles": {score.name: score.title for score in declared},
         "headline": [name for name in headline if name in flat],
         "step": step,
         "sections": [{**found, "title": f"{found['title']} ({split})"} for found in sections],

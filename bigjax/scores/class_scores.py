@@ -137,16 +137,26 @@ def curves(scores: np.ndarray, *, positive: np.ndarray) -> Curves:
 
 
 def calibration(probabilities: np.ndarray, *, labels: np.ndarray) -> Calibration:
-    """The expected calibration error: the mean over the examples of |accuracy - confidence| of
-    their bin, `NUM_BINS` bins of equal width over the probability of the predicted class, each with
-    its upper edge (Guo et al. 2017, section 2)."""
+    """Of the probability of the predicted class."""
     _check(probabilities, labels=labels)
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+    return reliability(probabilities.max(axis=1), correct=probabilities.argmax(axis=1) == labels)
+
+
+def reliability(confidence: np.ndarray, *, correct: np.ndarray) -> Calibration:
+    """The expected calibration error: the mean over the predictions of |accuracy - confidence| of
+    their bin, `NUM_BINS` bins of equal width over the confidence, each with its upper edge (Guo et
+    al. 2017, section 2); nan of no predictions.
+
+    Args:
+      confidence: float (N,), 0 to 1. correct: bool (N,).
+    """
     bins = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidence, side="left")
     counts = np.bincount(bins, minlength=NUM_BINS)
-    sums = [np.bincount(bins, weights=of, minlength=NUM_BINS) for of in (confidence, correct)]
-    error = float(np.abs(sums[0] - sums[1]).sum() / len(labels))
+    sums = [
+        np.bincount(bins, weights=of, minlength=NUM_BINS).astype(np.float64)
+        for of in (confidence, correct)
+    ]
+    error = float(np.abs(sums[0] - sums[1]).sum() / len(bins)) if len(bins) else np.nan
     means = [np.where(counts, of / np.maximum(counts, 1), np.nan) for of in sums]
     return Calibration(error, counts, *means)
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from bigjax.config.fields import AtLeast
 from bigjax.errors import UserError, first_of
-from bigjax.scores import class_scores
+from bigjax.scores import class_scores, temperature
 from bigjax.scores.intervals import Parts, interval
 from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Confusion, Mean
+from bigjax.tasks.task import Calibrating, Score, Scores
 
 MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
 NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
@@ -157,20 +158,82 @@ def confusion_section(
     }
 
 
-def calibration_section(found: class_scores.Calibration, *, things: str) -> dict[str, Any]:
-    """`things`: what is classified, for the note ("images")."""
-    bins = [
-        [int(count), known(confidence), known(accuracy)]
-        for count, confidence, accuracy in zip(found.counts, found.confidence, found.accuracy)
-    ]
+def calibrating(labels: Mapping[str, np.ndarray], *, things: str) -> Calibrating:
+    """Of a model whose outputs are `logits` (N, C), a row for each example: a temperature.
+
+    labels: of each split. things: what is classified ("images").
+    """
+
+    def fit(split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return fitted(temperature.softmax_loss(outputs["logits"], labels=labels[split]))
+
+    def score(
+        split: str, outputs: Mapping[str, np.ndarray], corrected: Mapping[str, np.ndarray] | None
+    ) -> Scores:
+        if not np.isfinite(outputs["logits"]).all():
+            return Scores({"calibrated_error": np.nan}, [])
+        before, after = (
+            of
+            and class_scores.calibration(class_scores.softmax(of["logits"]), labels=labels[split])
+            for of in (outputs, corrected)
+        )
+        section = calibration_section(before, things=things, after=after)
+        return Scores({"calibrated_error": (after or before).error}, [section])
+
+    title = "Calibration error with temperature"
+    declared = Score("calibrated_error", title, higher_is_better=False)
+    return Calibrating(fit, tempered, (declared,), score)
+
+
+def fitted(loss: temperature.Loss) -> dict[str, Any]:
+    """The temperature of the least loss, and what that is, before and after."""
+    found = temperature.fit(loss)
+    return {"temperature": found, "loss": known(loss(1.0)), "loss_calibrated": known(loss(found))}
+
+
+def tempered(outputs: Mapping[str, np.ndarray], found: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """`outputs` whose scores of classes, or of sequences, are divided by a temperature."""
+    scaled = ("logits", "transitions")
+    return {
+        name: temperature.divided(of, found["temperature"]) if name in scaled else of
+        for name, of in outputs.items()
+    }
+
+
+def calibration_section(
+    before: class_scores.Calibration,
+    *,
+    things: str,
+    after: class_scores.Calibration | None,
+    confidence: str = "the probability that the model gives to the class it predicts",
+) -> dict[str, Any]:
+    """Of a model as it is, and with its temperature; None where there was no dev split to fit one
+    to.
+
+    things: what is predicted ("images"). confidence: what is called so.
+    """
+    error = f"Expected calibration error {before.error:.4f}"
+    diagrams = {"as trained": before}
+    if after is None:
+        error += "; there was no dev split, so the temperature is 1"
+    else:
+        error += f" as trained, {after.error:.4f} with the temperature that was fitted on dev"
+        diagrams["with its temperature"] = after
     return {
         "kind": "reliability",
         "title": "Calibration",
-        "bins": bins,
-        "note": f"Expected calibration error {found.error:.4f}: how far, on average, the accuracy "
-        f"of the {things} in each of {len(bins)} bins is from their confidence, the probability "
-        "that the model gives to the class it predicts. On the diagonal the two are equal.",
+        "diagrams": [[name, _bins(of)] for name, of in diagrams.items()],
+        "note": f"{error}: how far, on average, the accuracy of the {things} in each of "
+        f"{len(before.counts)} bins of equal width is from their confidence, {confidence}. On the "
+        "diagonal the two are equal.",
     }
+
+
+def _bins(found: class_scores.Calibration) -> list[list[float | None]]:
+    return [
+        [int(count), known(confidence), known(accuracy)]
+        for count, confidence, accuracy in zip(found.counts, found.confidence, found.accuracy)
+    ]
 
 
 def with_interval(value: float, parts: Parts) -> dict[str, float | None]:

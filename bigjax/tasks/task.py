@@ -123,12 +123,31 @@ class Scores(NamedTuple):
     wrong_kind: str = ""
 
 
+class Calibrating(NamedTuple):
+    """How a model's probabilities are made to mean what they say, once it is trained. Outputs are
+    those of all rows of a split in order, numpy.
+
+    fit: (split, outputs) -> what corrects them, a dict that JSON can hold; asked for dev.
+    apply: (outputs, that dict) -> outputs whose probabilities are corrected; what is predicted by
+      them is the same.
+    declared: the scores of `score`, which no evaluation during training has.
+    score: (split, outputs, corrected outputs, or None where there was no dev to fit to) -> Scores:
+      what confidence is worth, before and after.
+    """
+
+    fit: Callable[[str, Mapping[str, np.ndarray]], dict[str, Any]]
+    apply: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Outputs]
+    declared: tuple[Score, ...]
+    score: Callable[[str, Mapping[str, np.ndarray], Mapping[str, np.ndarray] | None], Scores]
+
+
 class Scoring(NamedTuple):
     """Which scores there are, and how a finished pass comes to them.
 
     declared: every score of a split, as `eval_sums` and `score` name them.
     headline: those to show first; the first of them is what "best" goes by unless the config says.
     score: (split, outputs of all its rows in order, numpy) -> Scores.
+    calibrating: None where there is no confidence to be had.
     explain: (split, data set -> the model's outputs of all its rows in order, numpy) -> more
       sections of the report, such as how much each input matters; asked for once, at the end.
     """
@@ -136,6 +155,7 @@ class Scoring(NamedTuple):
     declared: tuple[Score, ...]
     headline: tuple[str, ...]
     score: Callable[[str, Mapping[str, np.ndarray]], Scores]
+    calibrating: Calibrating | None = None
     explain: Callable[[str, Callable[[Dataset], Outputs]], list[dict[str, Any]]] | None = None
 
 
@@ -225,7 +245,7 @@ class Entry(Protocol):
 
 
 __all__ = [
-    "JSONL", "Batch", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format", "Model",
-    "Outputs", "Parts", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use",
+    "JSONL", "Batch", "Calibrating", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format",
+    "Model", "Outputs", "Parts", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use",
     "Variables", "csv_row",
 ]  # fmt: skip

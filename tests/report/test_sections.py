@@ -247,12 +247,24 @@ def test_small_images_are_scaled_up_by_whole_numbers(size, shown):
     assert f'width="{shown[0]}" height="{shown[1]}"' in html
 
 
-def test_a_reliability_section_is_its_note_and_its_diagram():
+def test_a_reliability_section_is_its_note_and_its_diagrams():
     bins = [[0, None, None], [10, 0.9, 0.8]]
-    section = {"kind": "reliability", "title": "Calibration", "note": "Error <1.", "bins": bins}
+    section = {
+        "kind": "reliability",
+        "title": "Calibration",
+        "note": "Error <1.",
+        "diagrams": [["as <trained>", bins], ["with its temperature", bins]],
+    }
     html = sections.render(section)
-    assert html.startswith('<p class="note">Error &lt;1.</p><svg class="reliability"')
-    assert "10 examples, mean confidence 0.9000, accuracy 0.8000" in html
+    assert html.startswith('<p class="note">Error &lt;1.</p><div class="matrix"><svg class="reliab')
+    assert html.count("10 examples, mean confidence 0.9000, accuracy 0.8000") == 2
+    assert "by confidence, as &lt;trained&gt;<" in html
+    assert "by confidence, with its temperature<" in html
+
+
+def test_the_reliability_section_of_an_earlier_version_is_shown():
+    section = {"kind": "reliability", "title": "Calibration", "bins": [[10, 0.9, 0.8]]}
+    assert "by confidence</tspan>" in sections.render(section)
 
 
 def test_a_kind_of_section_that_nothing_renders_is_a_bug():

@@ -17,7 +17,6 @@ from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import (
     MAX_LISTED,
-    calibration_section,
     class_table,
     confusion_section,
     macro_f1_parts,
@@ -91,7 +90,6 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
     sections = [
         class_table(by_class, ranking, names=names),
         confusion_section(confusion, names=names),
-        calibration_section(calibration, things="images"),
         *_mistakes(images, predicted=predicted, confidence=confidence),
     ]
     wrong = functools.partial(_wrong, images, predicted=predicted, confidence=confidence)

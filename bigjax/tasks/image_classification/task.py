@@ -20,7 +20,7 @@ from bigjax.data.images.decoding import Images
 from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
 from bigjax.models import cnn
-from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.classes import adopt_head, calibrating, class_weights
 from bigjax.tasks.image_classification import scoring, settings, use
 from bigjax.tasks.image_classification.model import make_model
 from bigjax.tasks.image_classification.settings import Loss
@@ -111,6 +111,9 @@ def _task(
             declared=scoring.declared(class_names),
             headline=scoring.HEADLINE,
             score=lambda split, outputs: scoring.score(splits[split], outputs),
+            calibrating=calibrating(
+                {name: images.labels for name, images in splits.items()}, things="images"
+            ),
         ),
         use=Use(
             files={

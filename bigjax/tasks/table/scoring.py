@@ -14,7 +14,6 @@ from bigjax.scores.metrics import Confusion
 from bigjax.scores.value_scores import value_scores
 from bigjax.tasks.classes import (
     MAX_LISTED,
-    calibration_section,
     class_table,
     confusion_section,
     known,
@@ -107,12 +106,10 @@ def _of_classes(split: Split, logits: np.ndarray, *, target: Target) -> Scores:
     confusion = _confusion(probabilities, labels=labels)
     by_class = class_scores.per_class(confusion)
     ranking = class_scores.ranking(probabilities, labels=labels)
-    calibration = class_scores.calibration(probabilities, labels=labels)
     sections = [
         class_table(by_class, ranking, names=target.classes),
         confusion_section(confusion, names=target.classes),
         *_curves(probabilities, labels=labels, ranking=ranking, names=target.classes),
-        calibration_section(calibration, things="rows"),
     ]
     predicted = probabilities.argmax(axis=1)
     parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}

@@ -22,12 +22,12 @@ from bigjax.data.tables.plan import Plan
 from bigjax.data.tables.table_sources import TABLE_SOURCE, Columns, Split, Tables, read_tables
 from bigjax.errors import UserError
 from bigjax.models.mlp import TABLE_NETWORK
-from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.classes import adopt_head, calibrating, class_weights
 from bigjax.tasks.table import explain, scoring, settings
 from bigjax.tasks.table.model import make_model
 from bigjax.tasks.table.settings import Loss
 from bigjax.tasks.table.use import COLUMNS_FILE, use_of
-from bigjax.tasks.task import Data, Model, Scoring, Task
+from bigjax.tasks.task import Calibrating, Data, Model, Scoring, Task
 
 SECTIONS = settings.SECTIONS
 
@@ -84,10 +84,15 @@ def _task(config: Config, tables: Tables, *, weights_K: np.ndarray | None) -> Ta
             declared=scoring.declared(plan.target),
             headline=scoring.headline(plan.target),
             score=lambda split, outputs: scoring.score(splits[split], outputs, target=plan.target),
+            calibrating=_calibrating(splits) if plan.target.classes else None,
             explain=functools.partial(explain.explain, splits, plan=plan, batch_rows=batch_rows),
         ),
         use=use_of(plan, batch_rows=batch_rows),
     )
+
+
+def _calibrating(splits: Mapping[str, Split]) -> Calibrating:
+    return calibrating({name: split.target for name, split in splits.items()}, things="rows")
 
 
 def _model(config: Config, plan: Plan, *, weights_K: np.ndarray | None) -> Model:

@@ -13,6 +13,7 @@ from bigjax.data.images.decoding import Images
 from bigjax.report import sections
 from bigjax.scores import class_scores, intervals
 from bigjax.scores.metrics import Confusion
+from bigjax.tasks.classes import calibrating
 from bigjax.tasks.image_classification import scoring
 
 
@@ -167,13 +168,37 @@ def test_the_confusion_matrix_has_gold_in_rows():
     assert found["labels"] == list(images.class_names)
 
 
-def test_the_reliability_diagram_holds_every_image():
+def calibrated(images, outputs, *, found=None):
+    of_split = calibrating({"test": images.labels}, things="images")
+    corrected = None if found is None else of_split.apply(outputs, found)
+    return of_split.score("test", outputs, corrected)
+
+
+def test_the_reliability_diagrams_hold_every_image():
     images, outputs = made_up()
-    scores = scoring.score(images, outputs)
-    found = section(scores, "Calibration")
-    assert len(found["bins"]) == 15 and sum(count for count, _, _ in found["bins"]) == 200
-    assert [None, None] in [rest for _, *rest in found["bins"]]  # of ten classes none is below 0.1
-    assert f"{scores.scalars['calibration_error']:.4f}" in found["note"]
+    of_split = calibrating({"test": images.labels}, things="images")
+    found = of_split.fit("test", outputs)
+    scores = calibrated(images, outputs, found=found)
+    section = scores.sections[0]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["loss_calibrated"] < found["loss"]
+    assert [name for name, _ in section["diagrams"]] == ["as trained", "with its temperature"]
+    for _, bins in section["diagrams"]:
+        assert len(bins) == 15 and sum(count for count, _, _ in bins) == 200
+        assert [None, None] in [rest for _, *rest in bins]  # of ten classes none is below 0.1
+    raw = scoring.score(images, outputs).scalars["calibration_error"]
+    after = scores.scalars["calibrated_error"]
+    assert f"{raw:.4f} as trained, {after:.4f} with the temperature" in section["note"]
+    assert sections.render(section).count("<svg") == 2
+
+
+def test_without_dev_the_temperature_is_1_and_the_report_says_so():
+    images, outputs = made_up()
+    scores = calibrated(images, outputs)
+    raw = scoring.score(images, outputs).scalars["calibration_error"]
+    assert scores.scalars == {"calibrated_error": raw}
+    assert "no dev split, so the temperature is 1" in scores.sections[0]["note"]
+    assert len(scores.sections[0]["diagrams"]) == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -209,7 +234,6 @@ def test_a_model_without_mistakes_shows_none():
     assert [found["title"] for found in scores.sections] == [
         "Scores by class",
         "Confusion matrix",
-        "Calibration",
     ]
     assert scores.scalars["macro_f1"] == 1 and scores.scalars["calibration_error"] < 1e-12
 
