@@ -12,6 +12,7 @@ from bigjax.config import values as configs
 from bigjax.engine import settings, sharding, step
 from bigjax.errors import UserError
 from bigjax.modes import evaluate
+from bigjax.run_folder import calibration
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,10 @@ def no_update(monkeypatch):
 @pytest.mark.usefixtures("no_update")
 def test_a_run_is_scored_again_from_its_folder_alone(run):
     workdir, _, scores = run
-    results = (workdir / "results.json").read_bytes()
+    names = ("results.json", "calibration.json", "examples/dev.npz", "examples/test.npz")
+    written = [(workdir / name).read_bytes() for name in names]
     assert evaluate.score_run(config_of(workdir), workdir=str(workdir)) == scores
-    assert (workdir / "results.json").read_bytes() == results
+    assert [(workdir / name).read_bytes() for name in names] == written
     assert (workdir / "report.html").exists()
 
 
@@ -60,6 +62,33 @@ def test_other_data_is_scored_and_said_to_be_other(run, tmp_path, capsys):
     found = evaluate.score_run(config_of(workdir, data__test=other), workdir=str(workdir))
     assert "note: test is not the data that the run was scored with" in capsys.readouterr().out
     assert found["dev/loss"] == scores["dev/loss"] and found["test/loss"] != scores["test/loss"]
+
+
+@pytest.mark.usefixtures("no_update")
+def test_a_run_of_before_is_scored_and_gets_its_temperature(run, tmp_path):
+    workdir, _, scores = run
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    kept = calibration.read(str(copy))
+    (copy / "calibration.json").unlink()
+    shutil.rmtree(copy / "examples")
+    assert calibration.read(str(copy)) is None
+    assert evaluate.score_run(config_of(copy), workdir=str(copy)) == scores
+    assert calibration.read(str(copy)) == kept
+
+
+@pytest.mark.usefixtures("no_update")
+def test_without_dev_the_temperature_that_there_is_stands(run, tmp_path, monkeypatch):
+    workdir, _, scores = run
+    monkeypatch.setattr(evaluate, "SPLITS", ("test",))
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    found = evaluate.score_run(config_of(copy), workdir=str(copy))
+    assert found == {name: x for name, x in scores.items() if name.startswith("test/")}
+    (copy / "calibration.json").unlink()
+    evaluate.score_run(config_of(copy), workdir=str(copy))
+    assert not (copy / "calibration.json").exists()
+    (copy / "calibration.json").write_text("[]")
+    with pytest.raises(UserError, match=r"calibration\.json: is damaged .*--mode=evaluate"):
+        evaluate.score_run(config_of(copy), workdir=str(copy))
 
 
 @pytest.mark.usefixtures("no_update")

@@ -24,7 +24,7 @@ from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, origins
 from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
-from bigjax.tasks.token_tagging import decoding, rows, scoring, settings, use
+from bigjax.tasks.token_tagging import confidence, decoding, rows, scoring, settings, use
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss, Rows, Vocabulary
@@ -190,6 +190,7 @@ def _task(
             score=lambda split, outputs: scoring.score(
                 splits[split], outputs, tags=tags, how=config.of(Decoding)
             ),
+            calibrating=confidence.calibrating(splits, tags=tags, how=config.of(Decoding)),
         ),
         use=Use(
             files={
