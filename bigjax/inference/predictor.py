@@ -21,7 +21,8 @@ from bigjax.engine.scorer import build_scorer, make_apply
 from bigjax.engine.sharding import put_batch
 from bigjax.errors import UserError
 from bigjax.inference.opening import open_trained, variables_of
-from bigjax.tasks.task import Encoded, Task
+from bigjax.run_folder import calibration
+from bigjax.tasks.task import Encoded, Outputs, Task
 from bigjax.trees import leaf_names
 
 # A piece is computed at once: as many inputs as fill rows well, few enough to be kept in memory.
@@ -57,11 +58,13 @@ class Member(NamedTuple):
     """One of the models whose probabilities are averaged; mostly there is one.
 
     apply: jitted (variables, frozen, batch) -> outputs.
+    calibration: what its probabilities are corrected by, of its run (`Calibrating`); None: nothing.
     """
 
     apply: Callable[..., Any]
     variables: Any
     frozen: Any
+    calibration: Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +126,7 @@ class Predictor:
         """sha256 (hex) of its parameters and the files it needs."""
         digest = hashlib.sha256(repr(sorted(self.task.use.files.items())).encode())
         for member in self.members:
+            digest.update(repr(member.calibration).encode())
             for name, leaf in zip(leaf_names(member.variables), jax.tree.leaves(member.variables)):
                 digest.update(name.encode() + np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
@@ -158,7 +162,7 @@ class Predictor:
             return []
         average, parts = self.task.use.average, []
         for batch in started:
-            found = jax.device_get(batch)
+            found = list(map(self._corrected, self.members, jax.device_get(batch)))
             one = found[0] if average is None or len(found) == 1 else average(found)
             parts.append({name: x[: encoded.rows.batch_rows] for name, x in one.items()})
         return encoded.decode(
@@ -167,6 +171,12 @@ class Predictor:
                 for name in parts[0]
             }
         )
+
+    def _corrected(self, member: Member, outputs: Outputs) -> Outputs:
+        calibrating = self.task.scoring.calibrating
+        if calibrating is None or member.calibration is None:
+            return outputs
+        return calibrating.apply(outputs, member.calibration)
 
 
 def load(place: str, *, overrides: Mapping[str, str] | None = None) -> Predictor:
@@ -184,6 +194,7 @@ def load(place: str, *, overrides: Mapping[str, str] | None = None) -> Predictor
             make_apply(scorer.task, mesh=scorer.mesh),
             variables_of(scorer, each)[0],
             scorer.frozen,
+            calibration.read(each.folder) if each.is_run else None,
         )
         for each, scorer in zip(opened, scorers)
     )

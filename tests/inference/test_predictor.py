@@ -186,3 +186,21 @@ def test_what_is_no_model_is_one_line(tmp_path, tiny_bert, load):
         load(tmp_path)
     with pytest.raises(UserError, match=r"--workdir='\./absent': no such folder"):
         load("./absent")
+
+
+def test_the_temperature_of_a_run_changes_its_scores_and_nothing_else(load, finished_run, tmp_path):
+    texts = [TEXT, "Bob in Rome", "in met in"]
+    answers = {}
+    for at in (None, 1.0, 4.0):
+        copy = shutil.copytree(finished_run[0], tmp_path / str(at))
+        (copy / "calibration.json").unlink()
+        if at is not None:
+            (copy / "calibration.json").write_text(json.dumps({"temperature": at}))
+        answers[at] = load(copy)(texts)
+    scores = {
+        at: [e.pop("score") for answer in found for e in answer["entities"]]
+        for at, found in answers.items()
+    }
+    assert answers[None] == answers[1.0] == answers[4.0] and len(scores[4.0]) > 2
+    assert scores[None] == scores[1.0]
+    assert all(cooler < score for cooler, score in zip(scores[4.0], scores[1.0]))
