@@ -62,6 +62,13 @@ class CsvRows:
         self.place = name or (os.fspath(source) if is_path else getattr(source, "name", "input"))
         self._file = _opened(source, place=self.place, encoding=encoding)
         try:
+            self._begin(delimiter, has_names=header)
+        except UserError:
+            self.close()
+            raise
+
+    def _begin(self, delimiter: str | None, *, has_names: bool) -> None:
+        try:
             head = self._file.read(SAMPLE)
         except UnicodeError as error:
             raise _undecodable(self.place, error) from error
@@ -77,7 +84,7 @@ class CsvRows:
         lines = _lines(head, self._file)
         self._reader = csv.reader(lines, delimiter=self.dialect.delimiter, strict=True)
         self._ahead: list[tuple[int, list[str]]] = []
-        self.names = self._header(header)
+        self.names = self._header(has_names)
 
     def __iter__(self) -> Self:
         return self

@@ -20,7 +20,8 @@ from bigjax.data.tables.cells import Cells
 from bigjax.data.tables.fitting import Scale
 from bigjax.data.tables.plan import Arrays, Missing, Plan
 from bigjax.data.tables.raw_table import RawTable
-from bigjax.errors import UserError, nearest
+from bigjax.errors import UserError, first_of, nearest
+from bigjax.processes import distributed
 
 ALL = ("train", "dev", "test")
 
@@ -213,6 +214,8 @@ def read_tables(
         if known is None:
             rows = parts["train"]
             known = _fitted(table, columns, rows, target=(target, goal), skip=skip, form=form)
+            if distributed.number() == 0:
+                print(f"read {table.place}: {len(table.lines):,} rows; {_told(known)}", flush=True)
         add(table, parts)
     for split in source.splits[1:]:
         if split in only:
@@ -276,6 +279,18 @@ def _target_and_dropped(
     if target in dict(columns.types):
         raise UserError(f"data.types: {target!r} is the target; say what it is with data.predict")
     return target, (*columns.drop, target)
+
+
+def _told(plan: Plan) -> str:
+    """What columns were taken for, in one line."""
+    names: dict[str, list[str]] = {}
+    for column in plan.columns:
+        names.setdefault(column.kind, []).append(column.name)
+    goal = f"{len(plan.target.classes)} classes" if plan.target.classes else "a number"
+    told = [f"target {plan.target.name} ({goal})"]
+    told += [f"{kind}: {len(some)} ({first_of(some)})" for kind, some in names.items()]
+    out = [f"{name} ({why})" for name, why in plan.left_out.items()]
+    return "; ".join([*told, f"left out: {first_of(out)}"] if out else told)
 
 
 def _has_commas(sample: Iterable[str]) -> bool:
