@@ -51,12 +51,15 @@ class Given(NamedTuple):
 class Reading(NamedTuple):
     """How files are read: what they are, and what evaluation reads the run's own files by.
 
-    token_column, separator: of columns, as `columns.parse` has them. encoding: of text.
+    token_column, separator: of columns, as `columns.parse` has them. delimiter, header: of tables,
+    as `CsvRows` has them. encoding: of text.
     """
 
     kind: Kind = "auto"
     token_column: int | str | None = None
     separator: str | None = None
+    delimiter: str | None = None
+    header: bool = True
     encoding: str = "utf-8"
 
     @classmethod
@@ -255,8 +258,13 @@ def _or_raise(line: Any, number: int, problem: str, *, path: str) -> str:
 
 def _rows(file: _Counted, *, path: str, reading: Reading) -> Found:
     """The rows of a table, each a dict of its columns."""
-    text = io.TextIOWrapper(file, encoding=_sure(reading.encoding), newline="")
-    rows = csv_rows.CsvRows(text, delimiter=reading.separator, name=path)
+    rows = csv_rows.CsvRows(
+        io.BufferedReader(file),
+        delimiter=reading.delimiter or reading.separator,
+        header=reading.header,
+        encoding=_sure(reading.encoding),
+        name=path,
+    )
     while True:
         try:
             number, cells = next(rows)

@@ -1,9 +1,7 @@
 """Owns the use of a trained model on rows: from dicts of columns to predictions, and how these are
 written: the columns as they came, and the prediction's behind them."""
 
-import csv
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from bigjax.data import dataset
 from bigjax.data.tables import plan as plans
 from bigjax.data.tables.plan import Plan, Row
 from bigjax.scores import class_scores
-from bigjax.tasks.task import JSONL, Encoded, Format, Outputs, Use
+from bigjax.tasks.task import JSONL, Encoded, Format, Outputs, Use, csv_row
 
 COLUMNS_FILE = "columns.json"
 MAX_LISTED = 20  # classes whose probabilities are written, a column each
@@ -26,6 +24,7 @@ def use_of(plan: Plan, *, batch_rows: int) -> Use:
         takes="row",
         prepare=functools.partial(_prepare, plan),
         formats={"csv": Format(_csv_line, _csv_header), "jsonl": JSONL},
+        average=_average,
     )
 
 
@@ -71,20 +70,14 @@ def _average(outputs: Sequence[Outputs]) -> Outputs:
 
 
 def _csv_header(row: Row, answer: Mapping[str, Any]) -> str:
-    return _csv_row([*row.given, *_flat(answer)])
+    return csv_row([*row.given, *_flat(answer)])
 
 
 def _csv_line(row: Row, answer: Mapping[str, Any]) -> str:
-    return _csv_row([*row.given.values(), *_flat(answer).values()])
+    return csv_row([*row.given.values(), *_flat(answer).values()])
 
 
 def _flat(answer: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in answer.items() if name != "probabilities"}
     named = answer.get("probabilities", {})
     return flat | {f"probability {name}": value for name, value in named.items()}
-
-
-def _csv_row(values: Sequence[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
