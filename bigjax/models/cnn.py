@@ -176,7 +176,8 @@ class ResNet(nn.Module):
         x_BHWC = nn.relu(norm(name="stem_norm")(x_BHWC))
         if self.stem != "cifar":
             edges = ((0, 0), (1, 1), (1, 1), (0, 0))
-            x_BHWC = nn.max_pool(jnp.pad(x_BHWC, edges), (3, 3), (2, 2))  # pads after relu: zeros
+            padded = jnp.pad(x_BHWC, edges)  # after relu: zeros
+            x_BHWC = nn.max_pool(padded, window_shape=(3, 3), strides=(2, 2))
         block = self.block if self.remat == "none" else nn.remat(self.block, prevent_cse=False)
         for i, num_blocks in enumerate(self.stages):
             for j in range(num_blocks):

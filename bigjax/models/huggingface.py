@@ -1,5 +1,5 @@
-"""Owns reading a Hugging Face folder of the BERT family into `bert.Encoder`'s sizes and params, and
-the one table of names for it.
+"""Owns reading a Hugging Face folder of the BERT family into `bert.Encoder`'s sizes and params, the
+one table of names for it, and what such a folder holds of an encoder of ours.
 
 Its tokenizer is read by `data/text/tokenizer_files.py`, arrays from files by `weight_files.py`.
 """
@@ -27,6 +27,7 @@ class Family(NamedTuple):
     position_offset: the row of the table of positions that position 0 has.
     layer: where its layer i lies.
     inside, outside: our modules and theirs, those of a layer and the others.
+    sizes: our sizes and theirs, as `config.json` states them.
     """
 
     prefix: str
@@ -34,6 +35,7 @@ class Family(NamedTuple):
     layer: str
     inside: Mapping[str, str]
     outside: Mapping[str, str]
+    sizes: Mapping[str, str]
 
 
 class Head(NamedTuple):
@@ -53,6 +55,17 @@ _EMBEDDINGS = {
     "token_type": "embeddings.token_type_embeddings",
     "norm": "embeddings.LayerNorm",
 }
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "hidden_size": "hidden_size",
+    "num_heads": "num_attention_heads",
+    "mlp_size": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "num_token_types": "type_vocab_size",
+    "activation": "hidden_act",
+    "norm_eps": "layer_norm_eps",
+}
 _BERT = Family(
     prefix="bert.",
     position_offset=0,
@@ -68,6 +81,7 @@ _BERT = Family(
         "mlp_norm": "output.LayerNorm",
     },
     outside=_EMBEDDINGS,
+    sizes=_SIZES,
 )
 _DISTILBERT = Family(
     prefix="distilbert.",
@@ -84,9 +98,19 @@ _DISTILBERT = Family(
         "mlp_norm": "output_layer_norm",
     },
     outside=_EMBEDDINGS,
+    sizes={
+        **_SIZES,
+        "num_layers": "n_layers",
+        "hidden_size": "dim",
+        "num_heads": "n_heads",
+        "mlp_size": "hidden_dim",
+        "activation": "activation",
+    },
 )
 _ELECTRA = _BERT._replace(
-    prefix="electra.", outside={**_EMBEDDINGS, "project": "embeddings_project"}
+    prefix="electra.",
+    outside={**_EMBEDDINGS, "project": "embeddings_project"},
+    sizes={**_SIZES, "embedding_size": "embedding_size"},
 )
 _ROBERTA = _BERT._replace(prefix="roberta.", position_offset=2)
 FAMILIES = {
@@ -117,29 +141,21 @@ def read_sizes(folder: str) -> bert.Sizes:
     """
     config = _read_config(folder)
     where = os.path.join(folder, "config.json")
-    family = _family(config, folder=folder)
+    family = FAMILIES[_model_type(config, folder=folder)]
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(
             f"{where}: position_embedding_type={config['position_embedding_type']!r}; "
             "expected 'absolute': relative positions are not supported"
         )
-    # DistilBERT has its own names for the same things.
-    get = lambda *names: next(config[name] for name in names if name in config)  # noqa: E731
+    names = {ours: name for ours, name in family.sizes.items() if ours != "embedding_size"}
+    stated = {"type_vocab_size": 0, "layer_norm_eps": 1e-12, **config}
     try:
-        sizes = bert.Sizes(
-            vocab_size=get("vocab_size"),
-            num_layers=get("num_hidden_layers", "n_layers"),
-            hidden_size=get("hidden_size", "dim"),
-            num_heads=get("num_attention_heads", "n_heads"),
-            mlp_size=get("intermediate_size", "hidden_dim"),
-            max_positions=get("max_position_embeddings"),
-            position_offset=family.position_offset,
-            num_token_types=config.get("type_vocab_size", 0),
-            activation=get("hidden_act", "activation"),
-            norm_eps=config.get("layer_norm_eps", 1e-12),
-        )
-    except StopIteration:
-        raise UserError(f"{where}: sizes are missing; expected those of a BERT model") from None
+        found = {ours: stated[theirs] for ours, theirs in names.items()}
+    except KeyError as error:
+        raise UserError(
+            f"{where}: sizes are missing ({error}); expected those of a BERT model"
+        ) from None
+    sizes = bert.Sizes(position_offset=family.position_offset, **found)
     if sizes.activation not in bert.ACTIVATIONS:
         hint = nearest(sizes.activation, bert.ACTIVATIONS)
         raise UserError(f"{where}: activation {sizes.activation!r} is not supported; {hint}")
@@ -154,6 +170,52 @@ def read_sizes(folder: str) -> bert.Sizes:
     return dataclasses.replace(sizes, embedding_size=embedding_size)
 
 
+def read_model_type(folder: str) -> str:
+    """Which of `FAMILIES` the folder is of; UserError where it is of none."""
+    return _model_type(_read_config(folder), folder=folder)
+
+
+def model_type_of(sizes: bert.Sizes) -> str:
+    """The plainest of `FAMILIES` that computes what an encoder of these sizes computes."""
+    if sizes.position_offset:
+        return "roberta"
+    if not sizes.num_token_types:
+        return "distilbert"
+    return "bert" if sizes.embedding_size is None else "electra"
+
+
+def architecture(model_type: str, task: str) -> str:
+    """The name of transformers' class: "BertForTokenClassification"."""
+    found = {ours: name for name, ours in _ARCHITECTURES.items()}
+    return found[model_type] + task
+
+
+def config_of(sizes: bert.Sizes, *, model_type: str) -> dict[str, Any]:
+    """What `config.json` states of an encoder of these sizes: what `read_sizes` reads."""
+    family = FAMILIES[model_type]
+    stated = {theirs: getattr(sizes, ours) for ours, theirs in family.sizes.items()}
+    if "embedding_size" in stated and sizes.embedding_size is None:
+        stated["embedding_size"] = sizes.hidden_size
+    # transformers counts RoBERTa's positions from the padding's id.
+    pad = {"pad_token_id": sizes.position_offset - 1} if sizes.position_offset else {}
+    return {"model_type": model_type, **stated, **pad}
+
+
+def arrays_of(params: Mapping[str, Any], *, model_type: str) -> dict[str, np.ndarray]:
+    """The encoder's params, layers as `layer_0`, `layer_1`, ..., under their names and as they lie
+    there, in a model with a head: what `read_params` reads, to the bit."""
+    family = FAMILIES[model_type]
+    return {
+        family.prefix + their_name(ours, family=family): as_theirs(ours, array)
+        for ours, array in zip(leaf_names(params), jax.tree.leaves(params))
+    }
+
+
+def as_theirs(ours: str, array: np.ndarray) -> np.ndarray:
+    """A parameter as PyTorch has it: a kernel (in, out) as a weight (out, in)."""
+    return np.ascontiguousarray(array.T if ours.endswith("kernel") else array, np.float32)
+
+
 def read_params(folder: str, *, sizes: bert.Sizes) -> dict[str, Any]:
     """The encoder's params, float32 numpy, layers as `layer_0`, `layer_1`, ... (kernels are
     transposed to (in, out)). Parameters of heads and poolers are left out.
@@ -162,7 +224,7 @@ def read_params(folder: str, *, sizes: bert.Sizes) -> dict[str, Any]:
       UserError: no weights that can be read, parameters missing from them or of other shapes than
         `config.json` makes them; names them.
     """
-    family = _family(_read_config(folder), folder=folder)
+    family = FAMILIES[read_model_type(folder)]
     shapes = _shapes(sizes)
     spellings = {ours: list(_spellings(ours, family=family)) for ours in shapes}
     weights = weight_files.read(
@@ -233,8 +295,6 @@ def stack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]:
 
 def unstack_layers(params: dict[str, Any], *, num_layers: int) -> dict[str, Any]:
     """What `stack_layers` has stacked, as it was."""
-    import jax
-
     rest = {name: value for name, value in params.items() if name != "layers"}
     layers = {
         f"layer_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], params["layers"])
@@ -291,7 +351,7 @@ def _read_config(folder: str) -> dict[str, Any]:
         ) from None
 
 
-def _family(config: dict[str, Any], *, folder: str) -> Family:
+def _model_type(config: dict[str, Any], *, folder: str) -> str:
     model_type = str(config.get("model_type"))
     if "model_type" not in config:
         architecture = str((config.get("architectures") or [""])[0]).partition("For")[0]
@@ -303,4 +363,4 @@ def _family(config: dict[str, Any], *, folder: str) -> Family:
             f"{os.path.join(folder, 'config.json')}: model_type {model_type!r} is not of the BERT "
             f"family; {nearest(model_type, FAMILIES)}"
         )
-    return FAMILIES[model_type]
+    return model_type

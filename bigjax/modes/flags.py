@@ -13,6 +13,7 @@ MODES = {
     "evaluate": "score a finished run, or a Hugging Face folder",
     "check": "look at settings, data, memory before training",
     "predict": "answer texts, images, tables with what was trained",
+    "export": "a run for other programs: Hugging Face, StableHLO, ONNX",
     "compare": "runs: settings, scores, whether they differ by more than chance",
     "search": "try settings, each as a run of its own",
     "verify_resume": "prove on this machine that a killed run ends as one that was not",
@@ -36,6 +37,10 @@ class Flags(NamedTuple):
     min_score: float | None = None
     seeds: str | None = None
     runs: str | None = None
+    quantize: str | None = None
+    max_loss: float = 0.5
+    runtime: str | None = None
+    license: str = "unknown"
 
 
 class Flag(NamedTuple):
@@ -66,14 +71,16 @@ FLAGS = (
     ),
     Flag(
         "output",
-        ("predict", "evaluate"),
-        "where the answers go, or the results of what is no run; else the terminal",
+        ("predict", "evaluate", "export"),
+        "where the answers go, or the results of what is no run, else the terminal; the folder of "
+        "an export",
         {"metavar": "PATH"},
     ),
     Flag(
         "format",
-        ("predict",),
-        "of the answers: jsonl, conll, csv or terminal; else by the end of the output's name",
+        ("predict", "export"),
+        "of the answers: jsonl, conll, csv or terminal; else by the end of the output's name; of "
+        "an export: huggingface, stablehlo or onnx",
         {"metavar": "NAME"},
     ),
     Flag("lines", ("predict",), "each line of a text file is a text of its own", _SET),
@@ -99,6 +106,25 @@ FLAGS = (
         "a run for each seed in a folder of its own, mean and spread: 0,1,2",
         {"metavar": "N,N,..."},
     ),
+    Flag(
+        "quantize",
+        ("export",),
+        "of onnx: matrices in 8 bits; what it costs on dev is measured",
+        {"choices": ["int8"]},
+    ),
+    Flag(
+        "max_loss",
+        ("export",),
+        "points of the first score on dev that this may cost (0.5)",
+        {"metavar": "POINTS", "type": float},
+    ),
+    Flag(
+        "runtime",
+        ("export",),
+        "the Python in which the export is verified; else BIGJAX_RUNTIME, or this one",
+        {"metavar": "PYTHON"},
+    ),
+    Flag("license", ("export",), "of the model, for its card", {"metavar": "NAME"}),
     Flag("runs", ("compare",), "the folders of the runs", {"metavar": "DIR,DIR,..."}),
 )
 

@@ -10,7 +10,7 @@ from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
 from bigjax.inference import opening
-from bigjax.modes import compare, evaluate, predict, search, seeds, train, verify_resume
+from bigjax.modes import compare, evaluate, export, predict, search, seeds, train, verify_resume
 from bigjax.modes.check import check
 from bigjax.modes.flags import Flags, misplaced
 from bigjax.processes import distributed
@@ -126,9 +126,23 @@ def _predict(flags: Flags, given: Mapping[str, str]) -> None:
     predict.predict(flags.workdir, asked=asked, overrides=given)
 
 
+def _export(flags: Flags, given: Mapping[str, str]) -> None:
+    if flags.config is not None:
+        raise UserError(
+            "--config does not go with --mode=export: the settings are those of the run; "
+            "--config.NAME=VALUE overrides one"
+        )
+    python = flags.runtime or os.environ.get("BIGJAX_RUNTIME") or sys.executable
+    asked = export.Asked(
+        flags.output, flags.format, flags.quantize, flags.max_loss, python, flags.license
+    )
+    export.export(flags.workdir, asked=asked, overrides=given)
+
+
 # Modes of one process, and those that several processes run together.
 ALONE: Mapping[str, Callable[[Flags, Mapping[str, str]], None]] = {
     "compare": _compare,
+    "export": _export,
     "predict": _predict,
     "verify_resume": _verify_resume,
 }

@@ -19,6 +19,7 @@ from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.findings import Finding
 from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Mean
+from bigjax.tasks.portable import Portable
 
 Variables = Mapping[str, Any]  # {"params": ..., and the model's other collections}
 Outputs = dict[str, Any]  # arrays (B, ...) of a batch, or (R, ...) of all rows in order
@@ -210,6 +211,8 @@ class Use(NamedTuple):
     model_files: those of `files` in which models may differ that are combined (their sizes).
     average: (outputs of one model, of another, ...) for the same rows -> outputs whose
       probabilities are the mean of theirs; None where models cannot be combined so.
+    portable: () -> what of it can leave the program, for `--mode=export`; UserError, with the
+      reason, where nothing can.
     """
 
     files: Mapping[str, str]
@@ -219,6 +222,7 @@ class Use(NamedTuple):
     formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
     model_files: tuple[str, ...] = ()
     average: Callable[[Sequence[Outputs]], Outputs] | None = None
+    portable: Callable[[], Portable] | None = None
 
 
 class Task(NamedTuple):

@@ -53,11 +53,18 @@ def _apply(
     network: nn.Module, variables: Any, batch: Mapping[str, jax.Array], key: jax.Array | None
 ) -> tuple[Outputs, Any]:
     """logits float32 (B, K). The networks draw nothing: a key only says that this is training."""
-    call = functools.partial(network.apply, variables, mask_B=batch["mask"])
     if key is None:
-        return {"logits": call(_scaled(batch["image"]), train=False)}, {}
-    logits_BK, state = call(_mixed(batch), train=True, mutable=["batch_stats"])
+        return {"logits": forward(network, variables, batch["image"])}, {}
+    logits_BK, state = network.apply(
+        variables, _mixed(batch), mask_B=batch["mask"], train=True, mutable=["batch_stats"]
+    )
     return {"logits": logits_BK}, state
+
+
+def forward(network: nn.Module, variables: Any, image_BHWC: jax.Array) -> jax.Array:
+    """Logits float32 (B, K) of pixels uint8, as evaluation and prediction compute them."""
+    every_B = jnp.ones(image_BHWC.shape[0], bool)  # only batch statistics ask which rows exist
+    return network.apply(variables, _scaled(image_BHWC), mask_B=every_B, train=False)
 
 
 def _train_sums(

@@ -8,6 +8,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 
+import flax.linen as nn
 import numpy as np
 
 from bigjax.config import sections
@@ -23,6 +24,7 @@ from bigjax.models import cnn
 from bigjax.tasks.classes import adopt_head, calibrating, class_weights
 from bigjax.tasks.image_classification import scoring, settings, use
 from bigjax.tasks.image_classification.model import make_model
+from bigjax.tasks.image_classification.portable import portable
 from bigjax.tasks.image_classification.settings import Loss
 from bigjax.tasks.task import Data, Model, Scoring, Task, Use
 
@@ -73,7 +75,7 @@ def _model(
     weights_K: np.ndarray | None,
 ) -> Model:
     return make_model(
-        config.of(cnn.NETWORK)(num_classes=len(class_names)),
+        _network(config, class_names=class_names),
         shape=shape,
         smoothing=config.of(Loss).label_smoothing,
         weights_K=weights_K,
@@ -81,6 +83,10 @@ def _model(
             params, theirs=_lines(folder, CLASSES_FILE), ours=class_names, things="classes"
         ),
     )
+
+
+def _network(config: Config, *, class_names: Sequence[str]) -> nn.Module:
+    return config.of(cnn.NETWORK)(num_classes=len(class_names))
 
 
 def _task(
@@ -92,6 +98,7 @@ def _task(
     shape: tuple[int, ...],
 ) -> Task:
     batch_rows = config.of(Evaluation).batch_rows
+    image_size = config.flat().get("data.image_size")
     return Task(
         name="image_classification",
         model=model,
@@ -122,11 +129,16 @@ def _task(
             },
             encode=functools.partial(use.encode, class_names=class_names, batch_rows=batch_rows),
             takes="image",
-            prepare=functools.partial(
-                use.prepare, shape=shape, image_size=config.flat().get("data.image_size")
-            ),
+            prepare=functools.partial(use.prepare, shape=shape, image_size=image_size),
             formats=use.FORMATS,
             average=use.average,
+            portable=lambda: portable(
+                _network(config, class_names=class_names),
+                class_names=class_names,
+                shape=shape,
+                image_size=image_size,
+                splits=splits,
+            ),
         ),
     )
 

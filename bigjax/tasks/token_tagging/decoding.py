@@ -77,7 +77,7 @@ def decode(
         which = _broken(best_W, offsets, tags=tags)
     else:
         best_W, which = np.zeros(len(logits_WT), np.int64), np.arange(len(offsets) - 1)
-    scores_ST = _scores(transitions, tags)
+    scores_ST = scores(transitions, tags)
     for group in _groups(logits_WT, offsets, which=which):
         if kind == "argmax":
             forward, backward = _forward(group, scores_ST), _backward(group, scores_ST)
@@ -130,7 +130,7 @@ def losses(
 ) -> np.ndarray:
     """The negative log-likelihood of the gold tags of each sentence, float64 (num_sentences,)."""
     found = np.zeros(len(offsets) - 1)
-    scores_ST = None if transitions is None else _scores(transitions, tags)
+    scores_ST = None if transitions is None else scores(transitions, tags)
     for group in _groups(logits_WT, offsets, which=np.arange(len(offsets) - 1)):
         labels_NG = labels[group.words_NG]
         columns = np.arange(len(group.sentences))
@@ -187,7 +187,7 @@ def _groups(logits_WT: np.ndarray, offsets: np.ndarray, *, which: np.ndarray) ->
         yield _Group(which[part], lengths_G, counts_N, words_NG, is_word_NG, emissions_NTG)
 
 
-def _scores(transitions: np.ndarray | None, tags: Sequence[str]) -> np.ndarray:
+def scores(transitions: np.ndarray | None, tags: Sequence[str]) -> np.ndarray:
     """float64 (S, T)."""
     legal_ST = allowed(tags)
     learned_ST = 0.0 if transitions is None else transitions.astype(np.float64)
@@ -318,7 +318,7 @@ def _crf_scores(
     transitions: np.ndarray,
     tags: Sequence[str],
 ) -> np.ndarray:
-    scores_ST, scores_E = _scores(transitions, tags), np.zeros(len(found.begins))
+    scores_ST, scores_E = scores(transitions, tags), np.zeros(len(found.begins))
     number = {tag: i for i, tag in enumerate(tags)}
     inside = np.array([number.get("I" + tag[1:], 0) for tag in tags])  # what would go on with it
     for group in _groups(logits_WT, offsets, which=np.unique(found.sentences)):

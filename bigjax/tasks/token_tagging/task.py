@@ -26,6 +26,7 @@ from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
 from bigjax.tasks.token_tagging import confidence, decoding, rows, scoring, settings, use
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
+from bigjax.tasks.token_tagging.portable import FAMILY_FILE, Trained, portable, read_family
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss, Rows, Vocabulary
 
@@ -46,7 +47,7 @@ def make(config: Config) -> Task:
     """
     sentences = config.of(SOURCE)
     tags = tag_names(list(sentences.values()))
-    tokenizer, sizes, pretrained = _start(config, sentences["train"], tags=tags)
+    tokenizer, sizes, family, pretrained = _start(config, sentences["train"], tags=tags)
     splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     scan_layers = config.of(bert.Compute).scan_layers
     model = _model(
@@ -57,8 +58,8 @@ def make(config: Config) -> Task:
         pretrained=pretrained,
         adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=sizes),
     )
-    rule = sentences["train"].origin.rule
-    return _task(config, model, splits, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
+    return _task(config, model, splits, **given, rule=sentences["train"].origin.rule)
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
@@ -72,17 +73,18 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     if os.path.exists(os.path.join(folder, ENCODER_FILE)):
         sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
         tags = _read_tags(os.path.join(folder, TAGS_FILE))
-        pretrained = None
+        family, pretrained = read_family(folder, sizes=sizes), None
     else:
-        sizes = huggingface.read_sizes(folder)
+        sizes, family = huggingface.read_sizes(folder), huggingface.read_model_type(folder)
         tags = _head(folder).labels
         config = _with_rows_that_fit(config, sizes)
         pretrained = _pretrained(config, folder, source=folder, sizes=sizes, tags=tags)
     sentences = config.of(SOURCE, only=splits) if splits else {}
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     model = _model(config, sizes, tags=tags, pretrained=pretrained)
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
     rule = _read_rule(os.path.join(folder, WORDS_FILE))
-    return _task(config, model, found, tags=tags, tokenizer=tokenizer, sizes=sizes, rule=rule)
+    return _task(config, model, found, **given, rule=rule)
 
 
 def _model(
@@ -162,9 +164,11 @@ def _task(
     tags: Sequence[str],
     tokenizer: Any,
     sizes: bert.Sizes,
+    family: str,
     rule: str,
 ) -> Task:
     batch_rows = config.of(Evaluation).batch_rows
+    trained = Trained(sizes, family, tags, tokenizer, config.of(Head).head, config.of(Decoding))
     return Task(
         name="token_tagging",
         model=model,
@@ -184,20 +188,14 @@ def _task(
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
             ),
         ),
-        scoring=Scoring(
-            declared=scoring.declared(tags),
-            headline=scoring.headline(tags),
-            score=lambda split, outputs: scoring.score(
-                splits[split], outputs, tags=tags, how=config.of(Decoding)
-            ),
-            calibrating=confidence.calibrating(splits, tags=tags, how=config.of(Decoding)),
-        ),
+        scoring=_scoring(splits, tags=tags, how=config.of(Decoding)),
         use=Use(
             files={
                 "tokenizer.json": tokenizer.to_str(pretty=True),
                 TAGS_FILE: "\n".join(tags) + "\n",
                 ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
                 WORDS_FILE: json.dumps({"rule": rule}) + "\n",
+                FAMILY_FILE: json.dumps({"model_type": family}) + "\n",
             },
             encode=functools.partial(
                 use.encode,
@@ -210,9 +208,19 @@ def _task(
             takes="text",
             prepare=functools.partial(use.prepare, rule=rule),
             formats=use.formats(tags),
-            model_files=(ENCODER_FILE,),
+            model_files=(ENCODER_FILE, FAMILY_FILE),
             average=use.average,
+            portable=lambda: portable(trained, splits=splits),
         ),
+    )
+
+
+def _scoring(splits: Mapping[str, Split], *, tags: Sequence[str], how: Decoding) -> Scoring:
+    return Scoring(
+        declared=scoring.declared(tags),
+        headline=scoring.headline(tags),
+        score=lambda split, outputs: scoring.score(splits[split], outputs, tags=tags, how=how),
+        calibrating=confidence.calibrating(splits, tags=tags, how=how),
     )
 
 
@@ -241,8 +249,8 @@ def _eval_set(config: Config, split: Split) -> Dataset:
 
 def _start(
     config: Config, train: Sentences, *, tags: Sequence[str]
-) -> tuple[Any, bert.Sizes, Callable[[], Pretrained] | None]:
-    """Tokenizer, sizes, and where the parameters come from: a folder, or nowhere."""
+) -> tuple[Any, bert.Sizes, str, Callable[[], Pretrained] | None]:
+    """Tokenizer, sizes, family, and where the parameters come from: a folder, or nowhere."""
     checkpoint = config.of(Init).checkpoint
     if checkpoint is None:
         tokenizer = tokenization.train_wordpiece(
@@ -257,15 +265,16 @@ def _start(
                 f"model.hidden_size={sizes.hidden_size} does not divide into "
                 f"model.num_heads={sizes.num_heads} heads"
             )
-        return tokenizer, sizes, None
+        return tokenizer, sizes, huggingface.model_type_of(sizes), None
     run = origins.run_of(checkpoint)
     if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
         sizes = _read_sizes(os.path.join(run, ENCODER_FILE))
-        return tokenization.load_tokenizer(run), sizes, None
+        return tokenization.load_tokenizer(run), sizes, read_family(run, sizes=sizes), None
     folder, source = origins.find_folder(checkpoint)
     sizes = huggingface.read_sizes(folder)
     pretrained = _pretrained(config, folder, source=source, sizes=sizes, tags=tags)
-    return tokenization.load_tokenizer(folder), sizes, pretrained
+    family = huggingface.read_model_type(folder)
+    return tokenization.load_tokenizer(folder), sizes, family, pretrained
 
 
 def _pretrained(
