@@ -8,6 +8,8 @@ from conftest import ROOT
 
 from bigjax.config import values
 from bigjax.engine import settings
+from bigjax.modes import command
+from bigjax.modes.flags import misplaced
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -23,12 +25,14 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_every_command_of_the_readme_names_a_config_that_resolves(arguments: list[str]) -> None:
-    files = [a.removeprefix("--config=") for a in arguments if a.startswith("--config=")]
-    overrides = values.parse_overrides([a for a in arguments if a.startswith("--config.")])
-    if "--mode=evaluate" in arguments:
-        assert not files  # it reads the settings from the run
+    parsed, rest = command.parse(arguments)
+    flags = command.flags_of(parsed)
+    assert misplaced(flags) is None and all(a.startswith("--config.") for a in rest)
+    overrides = values.parse_overrides(rest)
+    if flags.config is None:  # the settings are those of the run
+        assert flags.mode not in ("train", "check", "search", "verify_resume")
         return
-    (file,) = files
+    file = flags.config
     found = values.load(str(ROOT / file), overrides=overrides, schema=settings.schema)
     settings.check_together(found)
 

@@ -29,7 +29,7 @@ its code."""
 
 def main(arguments: list[str]) -> int:
     """Runs what `arguments` ask for; returns the exit code."""
-    flags, rest = _parser(_mode(arguments)).parse_known_args(arguments)
+    flags, rest = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the name of a file may hold what is no text
             stream.reconfigure(errors="backslashreplace")
@@ -42,9 +42,8 @@ def main(arguments: list[str]) -> int:
     try:
         from bigjax.modes.run import Processes, run
 
-        given = vars(flags)
         run(
-            Flags(**{name: given[name] for name in Flags._fields}),
+            flags_of(flags),
             overrides=rest,
             processes=Processes(
                 flags.distributed,
@@ -63,6 +62,16 @@ def main(arguments: list[str]) -> int:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and what is none, which should be settings."""
+    return _parser(_mode(arguments)).parse_known_args(arguments)
+
+
+def flags_of(parsed: argparse.Namespace) -> Flags:
+    given = vars(parsed)
+    return Flags(**{name: given[name] for name in Flags._fields})
 
 
 def _use_fake_devices(num_devices: int) -> None:

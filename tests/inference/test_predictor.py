@@ -87,14 +87,14 @@ def test_what_is_no_text_is_told_with_its_number(model, given, problem):
         model([TEXT, given])
 
 
-@hypothesis.given(
-    st.lists(
-        st.text(st.characters(codec=None, categories=None), max_size=40)
-        | st.sampled_from(["Anna met Bob.\r\n\r\nPa\0ris", "אנה Anna\u200f", "e\u0301" * 9]),
-        max_size=4,
-    )
-)  # fmt: skip
-def test_offsets_are_exact_whatever_the_text_and_a_stream_gives_what_a_list_gives(model, texts):
+TEXTS = st.lists(
+    st.text(st.characters(codec=None, categories=None), max_size=40)
+    | st.sampled_from(["Anna met Bob.\r\n\r\nPa\0ris", "אנה Anna\u200f", "e\u0301" * 9]),
+    max_size=4,
+)
+
+
+def check_texts(model, texts):
     answers = model(texts)
     assert [answer["text"] for answer in answers] == texts and all(map(exact, answers))
     assert list(model(iter(texts))) == answers
@@ -102,6 +102,18 @@ def test_offsets_are_exact_whatever_the_text_and_a_stream_gives_what_a_list_give
         ends = [0] + [e["end"] for e in answer["entities"]]
         assert all(e["start"] >= end for e, end in zip(answer["entities"], ends))
         json.dumps(answer)
+
+
+@hypothesis.given(TEXTS)
+def test_offsets_are_exact_whatever_the_text_and_a_stream_gives_what_a_list_gives(model, texts):
+    check_texts(model, texts)
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=2500)
+@hypothesis.given(TEXTS)
+def test_five_thousand_random_texts_have_exact_offsets(model, texts):
+    check_texts(model, texts)
 
 
 @pytest.mark.parametrize("kind", ["viterbi", "argmax"])
