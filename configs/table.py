@@ -36,7 +36,7 @@ def get_config(variant="files"):
         "clip_norm": None,
     }
     config.schedule = {"name": "cosine", "warmup_fraction": 0.05}
-    config.eval = {"every_epochs": 5.0, "final": "best", "batch_rows": 1024}
+    config.eval = {"every_epochs": 5.0, "metric": "loss", "final": "best", "batch_rows": 1024}
     config.log = {"every_steps": 50}
     if variant != "files":
         globals()[variant](config)
@@ -45,19 +45,17 @@ def get_config(variant="files"):
 
 def classify(config):
     config.data = {"source": "sklearn", "name": "breast_cancer"}
-    config.eval.metric = "loss"
 
 
 def regress(config):
     config.data = {"source": "sklearn", "name": "diabetes"}
     config.model.widths = (32,)
-    config.eval.metric = "loss"
 
 
 def mnist(config):
     config.data = {"source": "sklearn", "name": "digits", "scale": "minmax"}
     config.model = {"name": "mlp", "widths": (256, 128)}
-    config.num_epochs = 60.0
+    config.eval.metric = "accuracy"
     config.optim = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "clip_norm": None}
 
 
