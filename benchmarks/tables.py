@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def show_scores(args: argparse.Namespace) -> None:
-    sets = {name: ["--config.data.source=sklearn", f"--config.data.name={name}"] for name in (
+    sets = {name: ["--config.data.source=sklearn", f"--config.data.train={name}"] for name in (
         "breast_cancer", "wine", "diabetes")}  # fmt: skip
     if args.penguins:
         sets["penguins"] = [f"--config.data.train={args.penguins}", "--config.data.target=species"]
@@ -80,7 +80,7 @@ def one_split(overrides: list[str], *, seed: int) -> dict[str, float]:
     from bigjax.engine import settings
 
     given = configs.parse_overrides([*overrides, f"--config.data.split_seed={seed}"])
-    config = configs.load("configs/table.py", overrides=given, schema=settings.schema)
+    config = configs.load("configs/table.py:linear", overrides=given, schema=settings.schema)
     tables = read_tables(config.of(TABLE_SOURCE), config.of(Columns))
     classes = tables.plan.target.classes
 

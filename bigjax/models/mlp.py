@@ -149,8 +149,10 @@ def linear() -> Network:
 def mlp(
     *,
     widths: Annotated[tuple[int, ...], AtLeast(1), "features of each hidden layer"] = (64, 32),
-    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
-    dropout: Rate = 0.0,
+    activation: Annotated[
+        Literal["relu", "gelu", "silu", "tanh"], "what bends the features of each hidden layer"
+    ] = "relu",
+    dropout: Rate = 0.1,
     batch_norm: Annotated[bool, "batch normalisation in each hidden layer"] = False,
     one_hot_up_to: OneHot = 10,
     embedding_size: Size = None,

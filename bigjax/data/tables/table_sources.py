@@ -113,9 +113,10 @@ def csv_files(
 
 def sklearn_table(
     *,
-    name: Annotated[
+    train: Annotated[
         Literal["breast_cancer", "wine", "iris", "diabetes", "digits"],
-        "569 tumours, 178 wines, 150 flowers, 442 patients (a regression), 1,797 drawn digits",
+        "which; dev and test are shares of it: 569 tumours, 178 wines, 150 flowers, 442 patients "
+        "(a regression), 1,797 drawn digits",
     ],
 ) -> Source:
     """A table that scikit-learn brings along: no file, no network."""
@@ -126,12 +127,12 @@ def sklearn_table(
         raise UserError(f"{missing}: pip install 'bigjax[digits]'") from error
 
     def read(split: str) -> tuple[RawTable, Cells]:  # noqa: ARG001 - it has but one
-        found = getattr(datasets, f"load_{name}")()
+        found = getattr(datasets, f"load_{train}")()
         target = found.target
-        if name not in ("diabetes", "digits"):
+        if train not in ("diabetes", "digits"):
             target = np.array(found.target_names)[target]
         columns = dict(zip(found.feature_names, found.data.T)) | {"target": target}
-        return raw_table.of_arrays(f"sklearn:{name}", columns), Cells()
+        return raw_table.of_arrays(f"sklearn:{train}", columns), Cells()
 
     return Source(read, ("train",))
 

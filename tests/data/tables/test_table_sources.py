@@ -263,7 +263,7 @@ def test_a_decimal_comma_is_found_where_cells_are_not_parted_by_it(tmp_path, sam
 
 
 def test_the_tables_of_scikit_learn_are_there_without_a_file():
-    found = read_tables(sklearn_table(name="wine"), Columns())
+    found = read_tables(sklearn_table(train="wine"), Columns())
     assert found.plan.target.classes == ("class_0", "class_1", "class_2")
     assert sum(len(split.ids) for split in found.splits.values()) == 178
 

@@ -21,6 +21,7 @@ from bigjax.models import mlp
 from bigjax.tasks.table import model, task, use
 from bigjax.tasks.table.settings import Loss
 
+SKLEARN = {"data.source": "sklearn", "data.train": "breast_cancer"}
 TABLE = ROOT / "configs" / "table.py"
 
 
@@ -32,7 +33,7 @@ def trained(name: str, *, num_steps: int, l2: float, **columns):
     """Coefficients (D, K) and constants (K,) of the linear model of a table of scikit-learn, with
     the arrays that it was trained on."""
     given = {f"data.{key}": str(value) for key, value in columns.items()}
-    config = load("linear", {"data.name": name, "loss.l2": repr(l2), **given})
+    config = load("linear", {**SKLEARN, "data.train": name, "loss.l2": repr(l2), **given})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
         setup = build.build(config)
@@ -41,7 +42,7 @@ def trained(name: str, *, num_steps: int, l2: float, **columns):
     for _ in range(num_steps):
         state, _ = setup.train_step(state, put)
     head = jax.device_get(state.params["head"])
-    split = read_tables(sklearn_table(name=name), config.of(Columns)).splits["train"]
+    split = read_tables(sklearn_table(train=name), config.of(Columns)).splits["train"]
     return head, split.arrays.numbers[split.ids].astype(np.float64), split.target
 
 
@@ -78,7 +79,7 @@ def test_linear_and_ridge_regression_reach_the_coefficients_of_scikit_learn(alph
 
 
 def made(*, loss=Loss(), name="wine", network=None, weights=None):  # noqa: B008
-    plan = read_tables(sklearn_table(name=name), Columns()).plan
+    plan = read_tables(sklearn_table(train=name), Columns()).plan
     found = model.make_model(
         network or mlp.mlp(widths=(4,)), plan=plan, loss=loss, weights_K=weights, adopt=None
     )
@@ -170,14 +171,14 @@ def test_a_setting_that_does_not_fit_the_target_is_one_line(variant, overrides, 
 
 def test_lbfgs_with_a_part_of_the_rows_says_how_many_there_are():
     with pytest.raises(UserError, match="a batch has 64 of 398: set batch.rows=398"):
-        build.build(load("linear", {"batch.rows": "64"}))
+        build.build(load("linear", {**SKLEARN, "batch.rows": "64"}))
 
 
 # --- use ---
 
 
 def test_predictions_are_written_behind_the_columns_as_they_came():
-    plan = read_tables(sklearn_table(name="iris"), Columns()).plan
+    plan = read_tables(sklearn_table(train="iris"), Columns()).plan
     found = use.use_of(plan, batch_rows=4)
     given = {"note": 'a "b", c', **{c.name: "1.50" for c in plan.columns}}
     row = found.prepare(given)
@@ -196,7 +197,7 @@ def test_predictions_are_written_behind_the_columns_as_they_came():
 
 
 def test_predicted_numbers_are_scaled_back():
-    plan = read_tables(sklearn_table(name="diabetes"), Columns()).plan
+    plan = read_tables(sklearn_table(train="diabetes"), Columns()).plan
     found = use.use_of(plan, batch_rows=4)
     row = found.prepare(dict.fromkeys((c.name for c in plan.columns), 0.0))
     (answer,) = found.encode([row]).decode({"value": np.array([2.0], np.float32)})
@@ -204,7 +205,7 @@ def test_predicted_numbers_are_scaled_back():
 
 
 def test_the_parameters_of_another_run_are_taken_where_its_columns_are_the_same(tmp_path: Path):
-    plan = read_tables(sklearn_table(name="iris"), Columns()).plan
+    plan = read_tables(sklearn_table(train="iris"), Columns()).plan
     (tmp_path / use.COLUMNS_FILE).write_text(plans.to_json(plan))
     params = {"hidden_0": {"kernel": np.ones((4, 2))}, "head": {"kernel": np.ones((2, 3))}}
     assert task._adopt(params, str(tmp_path), plan=plan) == (params, "")

@@ -14,7 +14,7 @@ from bigjax.tasks.table import explain, scoring
 
 
 def tables(name):
-    return read_tables(sklearn_table(name=name), Columns())
+    return read_tables(sklearn_table(train=name), Columns())
 
 
 def logits_for(split, num_classes, seed=0):
@@ -79,7 +79,7 @@ def test_scores_of_values_are_those_of_scikit_learn_in_the_units_of_the_target()
 
 
 def read_raw(name):
-    table, _ = sklearn_table(name=name).read("train")
+    table, _ = sklearn_table(train=name).read("train")
     return table.columns["target"].numbers
 
 
