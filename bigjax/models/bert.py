@@ -86,6 +86,7 @@ class Encoder(nn.Module):
         *,
         segments_BL: jax.Array,
         positions_BL: jax.Array,
+        delta_BLE: jax.Array | None = None,
         dropout: ops.Dropout = ops.NO_DROPOUT,
     ) -> jax.Array:
         """The last hidden states, float32 or bfloat16 (B, L, D).
@@ -94,12 +95,16 @@ class Encoder(nn.Module):
           tokens_BL: int32 ids.
           segments_BL: int32, 1 for the first sentence of a row, 2 for the second, 0 for padding.
           positions_BL: int32 position of each token in its own sentence, from 0.
+          delta_BLE: what is added to the embedding of each token's word, for what asks how the
+            function depends on it.
           dropout: the random bits of this call; `ops.NO_DROPOUT` to evaluate.
         """
         sizes, compute = self.sizes, self.compute
         width = sizes.embedding_size or sizes.hidden_size
         embed = functools.partial(ops.Embed, features=width, init_std=0.02)
         x_BLD = embed(sizes.vocab_size, name="word")(tokens_BL)
+        if delta_BLE is not None:
+            x_BLD += delta_BLE
         x_BLD += embed(sizes.max_positions, name="position")(positions_BL + sizes.position_offset)
         if sizes.num_token_types:
             x_BLD += embed(sizes.num_token_types, name="token_type")(jnp.zeros_like(tokens_BL))

@@ -16,6 +16,7 @@ MODES = {
     "export": "a run for other programs: Hugging Face, StableHLO, ONNX",
     "compare": "runs: settings, scores, whether they differ by more than chance",
     "search": "try settings, each as a run of its own",
+    "explain": "what in a text or an image made the model say what it says",
     "verify_resume": "prove on this machine that a killed run ends as one that was not",
 }
 
@@ -64,16 +65,16 @@ FLAGS = (
     Flag("strict", ("check",), "exit code 2 for serious data flaws", _SET),
     Flag(
         "input",
-        ("predict",),
+        ("predict", "explain"),
         "what to answer: a text, .jsonl, .conll, .csv, images or a folder of them; several parted "
-        "by commas, a pattern, or - for standard input",
+        "by commas, a pattern, or - for standard input; with --mode=explain also a text itself",
         {"metavar": "FILE"},
     ),
     Flag(
         "output",
-        ("predict", "evaluate", "export"),
+        ("predict", "evaluate", "export", "explain"),
         "where the answers go, or the results of what is no run, else the terminal; the folder of "
-        "an export",
+        "an export; the page (.html) of an explanation",
         {"metavar": "PATH"},
     ),
     Flag(
@@ -83,10 +84,10 @@ FLAGS = (
         "an export: huggingface, stablehlo or onnx",
         {"metavar": "NAME"},
     ),
-    Flag("lines", ("predict",), "each line of a text file is a text of its own", _SET),
+    Flag("lines", ("predict", "explain"), "each line of a text file is a text of its own", _SET),
     Flag(
         "input_format",
-        ("predict",),
+        ("predict", "explain"),
         "text, lines, jsonl, conll, csv or images, where the input's name does not tell",
         {
             "metavar": "NAME",
@@ -96,7 +97,7 @@ FLAGS = (
     Flag("skip_bad", ("predict",), "leave out inputs that cannot be read, and name them", _SET),
     Flag(
         "min_score",
-        ("predict",),
+        ("predict", "explain"),
         "leave out entities that are less sure, 0 to 1",
         {"metavar": "P", "type": float},
     ),

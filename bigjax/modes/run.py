@@ -10,7 +10,17 @@ from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.errors import UserError
 from bigjax.inference import opening
-from bigjax.modes import compare, evaluate, export, predict, search, seeds, train, verify_resume
+from bigjax.modes import (
+    compare,
+    evaluate,
+    explain,
+    export,
+    predict,
+    search,
+    seeds,
+    train,
+    verify_resume,
+)
 from bigjax.modes.check import check
 from bigjax.modes.flags import Flags, misplaced
 from bigjax.processes import distributed
@@ -109,21 +119,33 @@ def _refuse_settings(flags: Flags, given: Mapping[str, str]) -> None:
 
 
 def _predict(flags: Flags, given: Mapping[str, str]) -> None:
-    if flags.config is not None:
-        raise UserError(
-            "--config does not go with --mode=predict: the settings are those of the run; "
-            "--config.NAME=VALUE overrides one"
-        )
-    if flags.min_score is not None:
-        given = {**given, "decode.min_score": str(flags.min_score)}
-    asked = predict.Asked(
+    predict.predict(flags.workdir, asked=_asked(flags), overrides=_of_use(flags, given))
+
+
+def _explain(flags: Flags, given: Mapping[str, str]) -> None:
+    explain.explain(flags.workdir, asked=_asked(flags), overrides=_of_use(flags, given))
+
+
+def _asked(flags: Flags) -> predict.Asked:
+    return predict.Asked(
         flags.input,
         flags.output,
         flags.format,
         "lines" if flags.lines else flags.input_format,
         flags.skip_bad,
     )
-    predict.predict(flags.workdir, asked=asked, overrides=given)
+
+
+def _of_use(flags: Flags, given: Mapping[str, str]) -> Mapping[str, str]:
+    """The overrides of a run's settings, where it is used."""
+    if flags.config is not None:
+        raise UserError(
+            f"--config does not go with --mode={flags.mode}: the settings are those of the run; "
+            "--config.NAME=VALUE overrides one"
+        )
+    if flags.min_score is None:
+        return given
+    return {**given, "decode.min_score": str(flags.min_score)}
 
 
 def _export(flags: Flags, given: Mapping[str, str]) -> None:
@@ -144,6 +166,7 @@ ALONE: Mapping[str, Callable[[Flags, Mapping[str, str]], None]] = {
     "compare": _compare,
     "export": _export,
     "predict": _predict,
+    "explain": _explain,
     "verify_resume": _verify_resume,
 }
 TOGETHER: Mapping[str, Callable[[Config, Flags, Watchdog], None]] = {

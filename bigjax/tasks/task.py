@@ -7,7 +7,7 @@ that fills them in, and nothing elsewhere learns of it; docs/add_a_task.md makes
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -197,6 +197,25 @@ def csv_row(values: Sequence[Any]) -> str:
     return line.getvalue()
 
 
+class Question(NamedTuple):
+    """What a trained model said of an input, put so that it can be asked why.
+
+    said: for people ("PER", "cat").
+    batch: rows whose labels are what was said: `eval_sums` has its log-probability as a loss.
+    varied: the array of the batch whose numbers are asked about; value: it, float32 (R, ...).
+    baseline: the same of an input that says nothing.
+    show: what each number of it adds to the log-probability, float64 (R, ...) -> what people see: a
+      dict for `report/attributions.py`.
+    """
+
+    said: str
+    batch: Batch
+    varied: str
+    value: np.ndarray
+    baseline: np.ndarray
+    show: Callable[[np.ndarray], dict[str, Any]]
+
+
 class Use(NamedTuple):
     """What makes a trained model usable without its training data.
 
@@ -213,6 +232,8 @@ class Use(NamedTuple):
       probabilities are the mean of theirs; None where models cannot be combined so.
     portable: () -> what of it can leave the program, for `--mode=export`; UserError, with the
       reason, where nothing can.
+    questions: (prepared input, its answer, variables) -> what of the answer can be asked why, for
+      `inference/attribution.py`; None where nothing can.
     """
 
     files: Mapping[str, str]
@@ -223,6 +244,7 @@ class Use(NamedTuple):
     model_files: tuple[str, ...] = ()
     average: Callable[[Sequence[Outputs]], Outputs] | None = None
     portable: Callable[[], Portable] | None = None
+    questions: Callable[[Any, Mapping[str, Any], Variables], Iterable[Question]] | None = None
 
 
 class Task(NamedTuple):
@@ -250,6 +272,6 @@ class Entry(Protocol):
 
 __all__ = [
     "JSONL", "Batch", "Calibrating", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format",
-    "Model", "Outputs", "Parts", "Pretrained", "Score", "Scores", "Scoring", "Sums", "Task", "Use",
-    "Variables", "csv_row",
+    "Model", "Outputs", "Parts", "Pretrained", "Question", "Score", "Scores", "Scoring", "Sums",
+    "Task", "Use", "Variables", "csv_row",
 ]  # fmt: skip

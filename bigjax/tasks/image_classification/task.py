@@ -22,7 +22,7 @@ from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
 from bigjax.models import cnn
 from bigjax.tasks.classes import adopt_head, calibrating, class_weights
-from bigjax.tasks.image_classification import scoring, settings, use
+from bigjax.tasks.image_classification import explaining, scoring, settings, use
 from bigjax.tasks.image_classification.model import make_model
 from bigjax.tasks.image_classification.portable import portable
 from bigjax.tasks.image_classification.settings import Loss
@@ -139,6 +139,7 @@ def _task(
                 image_size=image_size,
                 splits=splits,
             ),
+            questions=functools.partial(explaining.questions, class_names=class_names),
         ),
     )
 

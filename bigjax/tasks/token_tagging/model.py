@@ -36,6 +36,7 @@ class Tagger(nn.Module):
             batch["tokens"],
             segments_BL=batch["segments"],
             positions_BL=batch["positions"],
+            delta_BLE=batch.get("embedding_delta"),
             dropout=dropout,
         )
         x_BLD = dropout.at(0).site(3)(x_BLD, rate=self.compute.dropout)

@@ -24,7 +24,15 @@ from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, origins
 from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
-from bigjax.tasks.token_tagging import confidence, decoding, rows, scoring, settings, use
+from bigjax.tasks.token_tagging import (
+    confidence,
+    decoding,
+    explaining,
+    rows,
+    scoring,
+    settings,
+    use,
+)
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
 from bigjax.tasks.token_tagging.portable import FAMILY_FILE, Trained, portable, read_family
 from bigjax.tasks.token_tagging.rows import Split
@@ -167,8 +175,6 @@ def _task(
     family: str,
     rule: str,
 ) -> Task:
-    batch_rows = config.of(Evaluation).batch_rows
-    trained = Trained(sizes, family, tags, tokenizer, config.of(Head).head, config.of(Decoding))
     return Task(
         name="token_tagging",
         model=model,
@@ -189,29 +195,51 @@ def _task(
             ),
         ),
         scoring=_scoring(splits, tags=tags, how=config.of(Decoding)),
-        use=Use(
-            files={
-                "tokenizer.json": tokenizer.to_str(pretty=True),
-                TAGS_FILE: "\n".join(tags) + "\n",
-                ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
-                WORDS_FILE: json.dumps({"rule": rule}) + "\n",
-                FAMILY_FILE: json.dumps({"model_type": family}) + "\n",
-            },
-            encode=functools.partial(
-                use.encode,
-                tags=tags,
-                tokenizer=tokenizer,
-                row_length=_row_length(config, sizes),
-                batch_rows=batch_rows,
-                how=config.of(Decoding),
-            ),
-            takes="text",
-            prepare=functools.partial(use.prepare, rule=rule),
-            formats=use.formats(tags),
-            model_files=(ENCODER_FILE, FAMILY_FILE),
-            average=use.average,
-            portable=lambda: portable(trained, splits=splits),
+        use=_use(
+            config,
+            splits,
+            tags=tags,
+            tokenizer=tokenizer,
+            sizes=sizes,
+            family=family,
+            rule=rule,
         ),
+    )
+
+
+def _use(
+    config: Config,
+    splits: Mapping[str, Split],
+    *,
+    tags: Sequence[str],
+    tokenizer: Any,
+    sizes: bert.Sizes,
+    family: str,
+    rule: str,
+) -> Use:
+    given = {"tags": tags, "tokenizer": tokenizer, "row_length": _row_length(config, sizes)}
+    trained = Trained(sizes, family, tags, tokenizer, config.of(Head).head, config.of(Decoding))
+    return Use(
+        files={
+            "tokenizer.json": tokenizer.to_str(pretty=True),
+            TAGS_FILE: "\n".join(tags) + "\n",
+            ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
+            WORDS_FILE: json.dumps({"rule": rule}) + "\n",
+            FAMILY_FILE: json.dumps({"model_type": family}) + "\n",
+        },
+        encode=functools.partial(
+            use.encode,
+            **given,
+            batch_rows=config.of(Evaluation).batch_rows,
+            how=config.of(Decoding),
+        ),
+        takes="text",
+        prepare=functools.partial(use.prepare, rule=rule),
+        formats=use.formats(tags),
+        model_files=(ENCODER_FILE, FAMILY_FILE),
+        average=use.average,
+        portable=lambda: portable(trained, splits=splits),
+        questions=functools.partial(explaining.questions, **given),
     )
 
 

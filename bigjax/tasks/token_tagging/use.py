@@ -139,7 +139,7 @@ def _split(
     """All sentences of all inputs, in rows that are as short as all of it lets them be: one short
     text does not pay for a long row."""
     sentences = [
-        [_readable(one.text[a:b]) for a, b in one.words[first:last]]
+        [readable(one.text[a:b]) for a, b in one.words[first:last]]
         for one in given
         for first, last in zip(one.sentences, one.sentences[1:])
     ] or [["."]]
@@ -154,7 +154,7 @@ def _split(
     return split
 
 
-def _readable(word: str) -> str:
+def readable(word: str) -> str:
     """Half a character, which no tokenizer takes, as the sign for what is unreadable."""
     return word.encode("utf-8", "surrogatepass").decode("utf-8", "replace")[: len(word)]
 
