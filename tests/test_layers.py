@@ -112,8 +112,8 @@ def test_config_files_import_ml_collections_alone():
     assert {name for path in files for name in imports(path)} == {"ml_collections"}
 
 
-def test_pytorch_is_imported_nowhere_and_tensorflow_only_for_the_writer_of_clu():
-    heavy = {"tensorflow", "torch", "transformers", "clu", "pandas"}
+def test_pytorch_is_imported_nowhere_and_what_an_extra_brings_only_where_it_is_asked_for():
+    heavy = {"tensorflow", "torch", "transformers", "clu", "pandas", "wandb", "mlflow", "optuna"}
     found = {
         (name, found.split(".")[0]) for name, path in modules().items() for found in imports(path)
     }
@@ -121,6 +121,10 @@ def test_pytorch_is_imported_nowhere_and_tensorflow_only_for_the_writer_of_clu()
     assert {(name, root) for name, root in found if root in heavy} == {
         ("run_folder.writers", "tensorflow"),
         ("run_folder.writers", "clu"),
+        ("run_folder.trackers", "wandb"),
+        ("run_folder.trackers", "mlflow"),
+        ("search.study", "optuna"),
+        ("search.draw", "optuna"),
     }
 
 

@@ -138,7 +138,8 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if kind is type(None):
         return "None"
-    return str(kind) if typing.get_args(kind) else getattr(kind, "__name__", str(kind))
+    shown = str(kind).replace("typing.", "")
+    return shown if typing.get_args(kind) else getattr(kind, "__name__", str(kind))
 
 
 _MISMATCH = object()

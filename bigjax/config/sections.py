@@ -207,6 +207,11 @@ class Logging:
     clu: Annotated[
         bool, "writes what the other writers are given with CLU's default writer too, into clu/"
     ] = False
+    trackers: Annotated[
+        tuple[Literal["wandb", "mlflow"], ...],
+        "writes scalars and settings to these too, into the run folder unless their environment "
+        "variables say otherwise; one that fails never stops a run",
+    ] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

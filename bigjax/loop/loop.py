@@ -30,6 +30,7 @@ from bigjax.run_folder import folder
 from bigjax.run_folder.ledger import Ledger
 from bigjax.run_folder.lock import Lock
 from bigjax.run_folder.tensorboard import TensorBoard
+from bigjax.run_folder.trackers import trackers_of
 from bigjax.run_folder.writers import JsonLines, Terminal, Writers, clu_writer
 from bigjax.tasks.task import Score, Task
 
@@ -139,16 +140,19 @@ def alone_in(workdir: str) -> Iterator[None]:
 
 def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledger | None]:
     path = lambda name: os.path.join(workdir, name)  # noqa: E731
-    clu = [clu_writer(path("clu"))] if setup.config.of(Logging).clu else []
+    logging = setup.config.of(Logging)
+    clu = [clu_writer(path("clu"))] if logging.clu else []
+    trackers = trackers_of(logging.trackers, workdir=workdir)
     writer = Writers(
         [
             *clu,
             JsonLines(path("metrics.jsonl"), resume_at=step),
             TensorBoard(path("tensorboard"), resume_at=step),
+            *trackers,
             Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),
         ]
     )
-    if not setup.config.of(Logging).batches:
+    if not logging.batches:
         return writer, None
     return writer, Ledger(path("batches.jsonl"), setup.task.data.train, resume_at=step)
 

@@ -1,0 +1,179 @@
+"""Owns W&B and MLflow as writers beside the others, for runs whose `log.trackers` names them.
+
+Each works in a thread of its own, where it may be slow, hang or fail: the run waits for none of it,
+is told of the first failure in one line, and goes on without. Both write into the run folder unless
+their own environment variables say otherwise; neither needs a network for that.
+"""
+
+import importlib.util
+import os
+import queue
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bigjax.errors import UserError
+from bigjax.run_folder.folder import write_text
+
+CLOSE_SECONDS = 60.0  # that the end of a run waits for what a tracker has yet to write
+_MLFLOW_ROWS = 100  # parameters that MLflow takes at once
+PROJECT = "bigjax"
+
+
+def trackers_of(names: Sequence[str], *, workdir: str) -> list["Tracker"]:
+    """A writer for each tracker; a resumed run goes on with the tracker's run.
+
+    Raises:
+      UserError: a package is not installed.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            missing = f"log.trackers={name!r} needs the package {name!r}"
+            raise UserError(f"{missing}: pip install 'bigjax[{name}]'")
+    return [Tracker(name, lambda name=name: _MAKE[name](workdir)) for name in names]
+
+
+class Tracker:
+    """A writer that is made, called and closed in a thread of its own, by the methods of CLU's
+    writers that trackers have a use for."""
+
+    def __init__(self, name: str, make: Callable[[], Any]):
+        self._name, self._make = name, make
+        self._calls: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+        self._thread.start()
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        numbers = {name: float(value) for name, value in scalars.items()}
+        self._calls.put(("write_scalars", (int(step), numbers)))
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        self._calls.put(("write_hparams", (dict(hparams),)))
+
+    def flush(self) -> None:
+        """Nothing to wait for."""
+
+    def close(self) -> None:
+        self._calls.put(("close", ()))
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._warn(f"had not written everything {CLOSE_SECONDS:.0f} s after the end")
+
+    def _work(self) -> None:
+        method = ""
+        try:
+            writer = self._make()
+            while method != "close":
+                method, arguments = self._calls.get()
+                getattr(writer, method)(*arguments)
+        except (
+            Exception
+        ) as error:  # whatever a network, a server or a disk of theirs makes them raise
+            what = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._warn(f"failed ({what}); the run goes on without it")
+
+    def _warn(self, what: str) -> None:
+        print(f"warning: log.trackers: {self._name} {what}", file=sys.stderr, flush=True)
+
+
+class WandB:
+    """A run of W&B: offline, in the run folder's wandb/, unless WANDB_MODE says otherwise."""
+
+    def __init__(self, workdir: str):
+        import wandb
+
+        run_id = _kept(workdir, ".wandb_run") or _keep(workdir, ".wandb_run", uuid.uuid4().hex[:12])
+        self._run = wandb.init(
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            dir=workdir,
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=run_id,
+            resume="allow",
+            name=os.path.basename(os.path.abspath(workdir)),
+            settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
+        )
+        # Its own steps only go up; the scores of the best checkpoint come last and are of an
+        # earlier step.
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **scalars})
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        self._run.config.update(hparams)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class MLflow:
+    """A run of MLflow: in the run folder's mlflow.db (SQLite), unless MLFLOW_TRACKING_URI says
+    otherwise."""
+
+    def __init__(self, workdir: str):
+        import mlflow
+        from mlflow import entities
+
+        self._entities = entities
+        local = f"sqlite:///{os.path.abspath(workdir)}/mlflow.db"
+        self._client = mlflow.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
+        self._known: dict[str, set[int]] = {}  # steps of each metric that are there already
+        run_id = _kept(workdir, ".mlflow_run")
+        self._is_new = run_id is None
+        if run_id is None:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+            found = self._client.get_experiment_by_name(name)
+            experiment = found.experiment_id if found else self._client.create_experiment(name)
+            run_name = os.path.basename(os.path.abspath(workdir))
+            made = self._client.create_run(experiment, run_name=run_name)
+            run_id = _keep(workdir, ".mlflow_run", made.info.run_id)
+        else:
+            self._client.update_run(run_id, status="RUNNING")
+        self._run_id = run_id
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        new = [
+            self._entities.Metric(name, value, now, step)
+            for name, value in scalars.items()
+            if step not in self._steps(name)
+        ]
+        for metric in new:
+            self._known[metric.key].add(step)
+        self._client.log_batch(self._run_id, metrics=new)
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        params = [self._entities.Param(name, str(value)) for name, value in hparams.items()]
+        for begin in range(0, len(params), _MLFLOW_ROWS):
+            self._client.log_batch(self._run_id, params=params[begin : begin + _MLFLOW_ROWS])
+
+    def close(self) -> None:
+        self._client.set_terminated(self._run_id)
+
+    def _steps(self, name: str) -> set[int]:
+        """What a resumed run repeats is there already, with the same value."""
+        if name not in self._known:
+            found = [] if self._is_new else self._client.get_metric_history(self._run_id, name)
+            self._known[name] = {metric.step for metric in found}
+        return self._known[name]
+
+
+_MAKE: Mapping[str, Callable[[str], Any]] = {"wandb": WandB, "mlflow": MLflow}
+
+
+def _kept(workdir: str, name: str) -> str | None:
+    """The tracker's name of the run, where it has one."""
+    try:
+        with open(os.path.join(workdir, name), encoding="utf-8") as file:
+            return file.read().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _keep(workdir: str, name: str, run_id: str) -> str:
+    write_text(workdir, name, run_id + "\n")
+    return run_id
