@@ -142,13 +142,12 @@ def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledge
     path = lambda name: os.path.join(workdir, name)  # noqa: E731
     logging = setup.config.of(Logging)
     clu = [clu_writer(path("clu"))] if logging.clu else []
-    trackers = trackers_of(logging.trackers, workdir=workdir)
     writer = Writers(
         [
             *clu,
-            JsonLines(path("metrics.jsonl"), resume_at=step),
+            JsonLines(path("metrics.jsonl"), resume_at=step),  # which trackers read
             TensorBoard(path("tensorboard"), resume_at=step),
-            *trackers,
+            *trackers_of(logging.trackers, workdir=workdir),
             Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),
         ]
     )

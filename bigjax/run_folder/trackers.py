@@ -6,6 +6,9 @@ their own environment variables say otherwise; neither needs a network for that.
 """
 
 import importlib.util
+import json
+import logging
+import math
 import os
 import queue
 import sys
@@ -17,9 +20,11 @@ from typing import Any
 
 from bigjax.errors import UserError
 from bigjax.run_folder.folder import write_text
+from bigjax.run_folder.writers import lines_up_to
 
-CLOSE_SECONDS = 60.0  # that the end of a run waits for what a tracker has yet to write
-_MLFLOW_ROWS = 100  # parameters that MLflow takes at once
+CLOSE_SECONDS = 120.0  # that the end of a run waits for what a tracker has yet to write
+_NUM_PARAMS, _NUM_METRICS = 100, 1000  # that MLflow takes at once
+_WRITE_SECONDS = 5.0  # MLflow writes no more often: each time is a request, or waits for the disk
 PROJECT = "bigjax"
 
 
@@ -120,8 +125,12 @@ class MLflow:
 
         self._entities = entities
         local = f"sqlite:///{os.path.abspath(workdir)}/mlflow.db"
+        for chatty in ("mlflow", "alembic", "urllib3"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         self._client = mlflow.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
         self._known: dict[str, set[int]] = {}  # steps of each metric that are there already
+        self._pending: list[Any] = []
+        self._written_at = time.monotonic()
         run_id = _kept(workdir, ".mlflow_run")
         self._is_new = run_id is None
         if run_id is None:
@@ -134,25 +143,37 @@ class MLflow:
         else:
             self._client.update_run(run_id, status="RUNNING")
         self._run_id = run_id
+        if not self._is_new:  # what a run that was killed had not yet written
+            for line in lines_up_to(os.path.join(workdir, "metrics.jsonl"), step=sys.maxsize):
+                scalars = json.loads(line)
+                step = scalars.pop("step")
+                self.write_scalars(
+                    step, {k: math.nan if x is None else x for k, x in scalars.items()}
+                )
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
-        new = [
-            self._entities.Metric(name, value, now, step)
-            for name, value in scalars.items()
-            if step not in self._steps(name)
-        ]
-        for metric in new:
-            self._known[metric.key].add(step)
-        self._client.log_batch(self._run_id, metrics=new)
+        for name, value in scalars.items():
+            if step not in self._steps(name):
+                self._known[name].add(step)
+                self._pending.append(self._entities.Metric(name, value, now, step))
+        if time.monotonic() - self._written_at > _WRITE_SECONDS:
+            self._write()
 
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
         params = [self._entities.Param(name, str(value)) for name, value in hparams.items()]
-        for begin in range(0, len(params), _MLFLOW_ROWS):
-            self._client.log_batch(self._run_id, params=params[begin : begin + _MLFLOW_ROWS])
+        for begin in range(0, len(params), _NUM_PARAMS):
+            self._client.log_batch(self._run_id, params=params[begin : begin + _NUM_PARAMS])
 
     def close(self) -> None:
+        self._write()
         self._client.set_terminated(self._run_id)
+
+    def _write(self) -> None:
+        for begin in range(0, len(self._pending), _NUM_METRICS):
+            metrics = self._pending[begin : begin + _NUM_METRICS]
+            self._client.log_batch(self._run_id, metrics=metrics)
+        self._pending, self._written_at = [], time.monotonic()
 
     def _steps(self, name: str) -> set[int]:
         """What a resumed run repeats is there already, with the same value."""

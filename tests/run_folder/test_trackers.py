@@ -62,6 +62,9 @@ def both_runs(name: str, folder: Path) -> dict[str, dict[int, float | None]]:
         if step % 2 == 0:
             first.write_scalars(step, {"dev/f1": step / 10, "dev/auc": math.nan})
     first.close()
+    if name == "mlflow":  # what was not yet written when it was killed
+        with open(path, "a") as file:
+            file.write(json.dumps({"step": 3, "train/late": 0.5}) + "\n")
     again = Writers([JsonLines(path, resume_at=4), *trackers_of([name], workdir=str(folder))])
     write_run(again, range(5, 10))
     expected = defaultdict(dict)
