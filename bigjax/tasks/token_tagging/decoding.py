@@ -106,7 +106,7 @@ def entity_scores(
     Args:
       predicted: what `decode` returned.
     """
-    found = _spans(predicted, offsets, tags=tags)
+    found = spans_of(predicted, offsets, tags=tags)
     if transitions is None:
         scores_E = _linear_scores(logits_WT, predicted, found, how=how)
     else:
@@ -267,7 +267,7 @@ def _log_sum_exp(values: np.ndarray, *, axis: int) -> np.ndarray:
 # --- entities -------------------------------------------------------------------------------------
 
 
-class _Spans(NamedTuple):
+class Spans(NamedTuple):
     """Of each entity its sentence, its first word and one past its last, counted over the split,
     and the tag of its first word, all int64 (E,)."""
 
@@ -277,12 +277,12 @@ class _Spans(NamedTuple):
     tags: np.ndarray
 
 
-def _spans(predicted: np.ndarray, offsets: np.ndarray, *, tags: Sequence[str]) -> _Spans:
+def spans_of(predicted: np.ndarray, offsets: np.ndarray, *, tags: Sequence[str]) -> Spans:
     """As `data/text/tags.py: spans` of each sentence; none where tags mark no spans. An I- whose B-
     is not among the tags begins an entity too."""
     none = np.zeros(0, np.int64)
     if not has_spans(tags) or not len(predicted):
-        return _Spans(none, none, none, none)
+        return Spans(none, none, none, none)
     inside = np.array([tag[0] == "I" for tag in tags])
     names = [tag[1:] if tag != "O" else None for tag in tags]
     kinds = np.array([names.index(name) for name in names])
@@ -295,11 +295,11 @@ def _spans(predicted: np.ndarray, offsets: np.ndarray, *, tags: Sequence[str]) -
     is_entity = opens[predicted[begins]]
     begins, ends = begins[is_entity], ends[is_entity]
     sentences = np.searchsorted(offsets, begins, side="right") - 1
-    return _Spans(sentences, begins, ends, predicted[begins])
+    return Spans(sentences, begins, ends, predicted[begins])
 
 
 def _linear_scores(
-    logits_WT: np.ndarray, predicted: np.ndarray, found: _Spans, *, how: str
+    logits_WT: np.ndarray, predicted: np.ndarray, found: Spans, *, how: str
 ) -> np.ndarray:
     words, firsts = _words_of(found)
     if not len(words):
@@ -314,7 +314,7 @@ def _crf_scores(
     logits_WT: np.ndarray,
     offsets: np.ndarray,
     predicted: np.ndarray,
-    found: _Spans,
+    found: Spans,
     transitions: np.ndarray,
     tags: Sequence[str],
 ) -> np.ndarray:
@@ -325,7 +325,7 @@ def _crf_scores(
         place_of = np.full(len(offsets) - 1, -1)
         place_of[group.sentences] = np.arange(len(group.sentences))
         own = np.flatnonzero(place_of[found.sentences] >= 0)
-        some = _Spans(*(column[own] for column in found))
+        some = Spans(*(column[own] for column in found))
         at_E = place_of[some.sentences]
         begins_E, ends_E = (x - offsets[some.sentences] for x in (some.begins, some.ends))
         forward, backward = _forward(group, scores_ST), _backward(group, scores_ST)
@@ -348,7 +348,7 @@ def _crf_scores(
     return scores_E
 
 
-def _words_of(found: _Spans) -> tuple[np.ndarray, np.ndarray]:
+def _words_of(found: Spans) -> tuple[np.ndarray, np.ndarray]:
     """The words of all entities one after the other, and where among them each entity begins."""
     sizes = found.ends - found.begins
     firsts = np.cumsum(sizes) - sizes

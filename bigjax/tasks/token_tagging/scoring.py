@@ -16,7 +16,7 @@ from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import confusion_section, with_interval
 from bigjax.tasks.task import Score, Scores
-from bigjax.tasks.token_tagging import decoding
+from bigjax.tasks.token_tagging import decoding, slices
 from bigjax.tasks.token_tagging.rows import Split, by_word
 from bigjax.tasks.token_tagging.settings import Decoding
 
@@ -45,12 +45,18 @@ def headline(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def score(
-    split: Split, outputs: Mapping[str, np.ndarray], *, tags: Sequence[str], how: Decoding
+    split: Split,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    tags: Sequence[str],
+    how: Decoding,
+    seen: str | None,
 ) -> Scores:
     """Scores of predicted tags, accuracy too.
 
     Args:
       outputs: logits float (R, L, T) of all rows of the split in order, and of a CRF transitions.
+      seen: what is kept of the entities of training (`slices.kept`); None: nothing.
     """
     logits, gold_tags = by_word(split, outputs), split.sentences.tags
     given = {"transitions": decoding.transitions_of(outputs), "tags": tags}
@@ -60,7 +66,10 @@ def score(
     parts = {"accuracy": _accuracy_parts(split, predicted)}
     if not has_spans(tags):
         labels = list(tags)
-        sections = [_confusion(labels, gold=split.labels, predicted=predicted)]
+        sections = [
+            _confusion(labels, gold=split.labels, predicted=predicted),
+            slices.word_table(split, predicted),
+        ]
         wrong = functools.partial(_wrong, split, predicted_tags, _word_spans)
         return Scores(scalars, sections, parts, wrong, WRONG_KIND)
 
@@ -83,6 +92,7 @@ def score(
     sections = [
         _type_table(strict, gold, found, all_types=parts["entity_f1"]),
         _word_confusion(split.labels, predicted, tags=tags),
+        slices.entity_table(split, gold, found, seen=seen),
         _worst(
             split,
             predicted_tags,

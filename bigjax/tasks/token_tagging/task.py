@@ -31,6 +31,7 @@ from bigjax.tasks.token_tagging import (
     rows,
     scoring,
     settings,
+    slices,
     use,
 )
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
@@ -66,7 +67,8 @@ def make(config: Config) -> Task:
         pretrained=pretrained,
         adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=sizes),
     )
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
+    seen = slices.kept(splits["train"], tags=tags) if has_spans(tags) else None
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family, "seen": seen}
     return _task(config, model, splits, **given, rule=sentences["train"].origin.rule)
 
 
@@ -90,7 +92,8 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     sentences = config.of(SOURCE, only=splits) if splits else {}
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     model = _model(config, sizes, tags=tags, pretrained=pretrained)
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
+    seen = slices.read(folder)
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family, "seen": seen}
     rule = _read_rule(os.path.join(folder, WORDS_FILE))
     return _task(config, model, found, **given, rule=rule)
 
@@ -174,7 +177,10 @@ def _task(
     sizes: bert.Sizes,
     family: str,
     rule: str,
+    seen: str | None,
 ) -> Task:
+    """seen: what is kept of the entities of training (`slices.py`)."""
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
     return Task(
         name="token_tagging",
         model=model,
@@ -194,16 +200,8 @@ def _task(
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
             ),
         ),
-        scoring=_scoring(splits, tags=tags, how=config.of(Decoding)),
-        use=_use(
-            config,
-            splits,
-            tags=tags,
-            tokenizer=tokenizer,
-            sizes=sizes,
-            family=family,
-            rule=rule,
-        ),
+        scoring=_scoring(splits, tags=tags, how=config.of(Decoding), seen=seen),
+        use=_use(config, splits, **given, rule=rule, seen=seen),
     )
 
 
@@ -216,6 +214,7 @@ def _use(
     sizes: bert.Sizes,
     family: str,
     rule: str,
+    seen: str | None,
 ) -> Use:
     given = {"tags": tags, "tokenizer": tokenizer, "row_length": _row_length(config, sizes)}
     trained = Trained(sizes, family, tags, tokenizer, config.of(Head).head, config.of(Decoding))
@@ -226,6 +225,7 @@ def _use(
             ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
             WORDS_FILE: json.dumps({"rule": rule}) + "\n",
             FAMILY_FILE: json.dumps({"model_type": family}) + "\n",
+            **({slices.FILE: seen} if seen is not None else {}),
         },
         encode=functools.partial(
             use.encode,
@@ -236,19 +236,22 @@ def _use(
         takes="text",
         prepare=functools.partial(use.prepare, rule=rule),
         formats=use.formats(tags),
-        model_files=(ENCODER_FILE, FAMILY_FILE),
+        model_files=(ENCODER_FILE, FAMILY_FILE, slices.FILE),
         average=use.average,
         portable=lambda: portable(trained, splits=splits),
         questions=functools.partial(explaining.questions, **given),
     )
 
 
-def _scoring(splits: Mapping[str, Split], *, tags: Sequence[str], how: Decoding) -> Scoring:
+def _scoring(
+    splits: Mapping[str, Split], *, tags: Sequence[str], how: Decoding, seen: str | None
+) -> Scoring:
+    given = {"tags": tags, "how": how}
     return Scoring(
         declared=scoring.declared(tags),
         headline=scoring.headline(tags),
-        score=lambda split, outputs: scoring.score(splits[split], outputs, tags=tags, how=how),
-        calibrating=confidence.calibrating(splits, tags=tags, how=how),
+        score=lambda split, outputs: scoring.score(splits[split], outputs, **given, seen=seen),
+        calibrating=confidence.calibrating(splits, **given),
     )
 
 
