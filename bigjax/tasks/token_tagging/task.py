@@ -18,7 +18,7 @@ from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import inspection, packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
-from bigjax.data.text.tags import tag_names
+from bigjax.data.text.tags import has_spans, tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, origins
