@@ -7,8 +7,10 @@ What is made of an input belongs to the task (`Use.prepare`).
 import codecs
 import glob
 import io
+import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, Literal, NamedTuple, Self
@@ -16,7 +18,7 @@ from typing import IO, Any, Literal, NamedTuple, Self
 from bigjax.config.values import Config
 from bigjax.data.images.image_sources import image_files
 from bigjax.data.tables import csv_rows
-from bigjax.data.text import columns, segmenting
+from bigjax.data.text import columns, records, segmenting
 from bigjax.errors import UserError, nearest
 
 Kind = Literal["auto", "text", "lines", "jsonl", "conll", "csv", "images"]
@@ -217,26 +219,28 @@ def _split(blocks: Iterator[str]) -> Iterator[str]:
         yield rest.rstrip("\r")
 
 
-def _json_lines(file: _Counted, *, path: str, reading: Reading) -> Found:
-    """A record a line; blank lines are left out."""
-    for line, number, problem in _lines(file, path=path, reading=reading):
+def _json(file: _Counted, *, path: str, reading: Reading) -> Found:
+    """A record a line, blank lines left out; or the records of a list, which is read as a whole."""
+    lines = _lines(file, path=path, reading=reading)
+    begin = next((found for found in lines if found[2] or found[0].strip()), None)
+    if begin is None:
+        return
+    if not begin[2] and re.match(r"\s*\[\s*[^\s\"]|\s*[\[{]\s*$", begin[0]):
+        blank = "\n" * (begin[1] - 1)
+        text = "\n".join([blank + begin[0], *(_or_raise(*line, path=path) for line in lines)])
+        yield from ((value, number, "") for number, value in records.items(text, path=path))
+        return
+    for line, number, problem in itertools.chain([begin], lines):
         if problem:
             yield None, number, problem
         elif line.strip():
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                reason = (
-                    f"{error.msg} at character {error.colno}"
-                    if isinstance(error, json.JSONDecodeError)
-                    else str(error)
-                )
-                yield None, number, f"not JSON ({reason}); expected one object a line"
-                continue
-            if isinstance(value, dict | str):
-                yield value, number, ""
-            else:
-                yield None, number, f"expected an object or a text, found {str(value)[:40]}"
+                yield json.loads(line), number, ""
+            except json.JSONDecodeError as error:
+                reason = f"not JSON ({error.msg} at character {error.colno})"
+                yield None, number, f"{reason}; expected one object a line"
+            except RecursionError:
+                yield None, number, "not JSON (nested too deeply); expected one object a line"
 
 
 def _conll(file: _Counted, *, path: str, reading: Reading) -> Found:
@@ -286,7 +290,7 @@ def _sure(encoding: str) -> str:
 _READERS: Mapping[str, Callable[..., Found]] = {
     "text": _document,
     "lines": _lines,
-    "jsonl": _json_lines,
+    "jsonl": _json,
     "conll": _conll,
     "csv": _rows,
 }

@@ -48,9 +48,13 @@ def predict(workdir: str, *, asked: Asked, overrides: Mapping[str, str]) -> None
     format = predictor.task.use.formats[name]
     if asked.output is None:
         job = _Job(predictor, asked, format, after=NOTHING)
-        for text, _ in job.run():
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        try:
+            for text, _ in job.run():
+                sys.stdout.write(text)
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         job.tell()
         return
     made_by = {

@@ -44,11 +44,21 @@ def test_a_line_that_cannot_be_read_is_told_and_the_next_one_is_read(tmp_path):
     found = read(written(tmp_path, "a.jsonl", lines))
     broken = [given for given in found if given.problem]
     assert [given.value for given in found if not given.problem] == [
-        {"text": "a"}, "b", {"text": "c"}
+        {"text": "a"}, [1], "b", {"text": "c"}
     ]  # fmt: skip
     assert [(given.place.rpartition(":")[2], given.problem[:13]) for given in broken] == [
-        ("2", "not JSON (Exp"), ("4", "expected an o"), ("6", "is not utf-8 "),
+        ("2", "not JSON (Exp"), ("6", "is not utf-8 "),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content", ['[{"text": "a"},\n {"text": "b"}]', '\n[\n{"text": "a"\n}, {"text": "b"}]']
+)
+def test_a_list_of_records_is_read_as_lines_are(tmp_path, content):
+    found = read(written(tmp_path, "a.json", content))
+    assert [given.value for given in found] == [{"text": "a"}, {"text": "b"}]
+    with pytest.raises(UserError, match=r"a.json:\d: not JSON"):
+        read(written(tmp_path, "a.json", content[:-1] + ", {"))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_words_keep_their_places_and_blank_ones_have_no_tag(model):
     assert model({"id": 7, "tokens": ["Anna"], "tags": ["O"]})["id"] == 7
 
 
+def test_records_of_annotation_tools_are_texts(model):
+    for record in ({"data": {"text": TEXT}, "annotations": [], "id": 3}, [TEXT, {"entities": []}]):
+        answer = model([record])[0]
+        assert answer["text"] == TEXT and answer["entities"] == model(TEXT)["entities"]
+        assert "annotations" not in answer
+
+
 @pytest.mark.parametrize("given", ["", " \n\t", "\u200b\u200e", [], [" "]])
 def test_what_holds_no_word_holds_nothing(model, given):
     answer = model([given])[0]

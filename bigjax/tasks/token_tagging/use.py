@@ -23,7 +23,11 @@ from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding
 
 TEXT_KEYS, WORD_KEYS = ("text", "data", "content", "sentence"), ("tokens", "words")
-_ANSWERED = ("entities", "tags", "scores", "spans", "label", "labels", "ner_tags", "pos_tags")
+# What the answer says itself, or what annotators said.
+_ANSWERED = (
+    "entities", "tags", "scores", "spans", "label", "labels", "ner_tags", "pos_tags", "annotations",
+    "predictions",
+)  # fmt: skip
 _SHORTEST_ROW = 16
 _COLOURS = (44, 42, 45, 41, 46, 43)  # of the terminal's background, dark text on them is legible
 
@@ -63,7 +67,11 @@ def prepare(given: Any, *, rule: str, word_keys: Sequence[str] = ()) -> Prepared
       UserError: none of these.
     """
     more: Mapping[str, Any] = {}
+    if isinstance(given, list) and len(given) == 2 and isinstance(given[1], Mapping):
+        given = {"text": given[0], **given[1]}  # as spaCy has it
     if isinstance(given, Mapping):
+        if isinstance(given.get("data"), Mapping):  # as Label Studio has it
+            given = {**given, **given["data"], "data": None}
         key = next(
             (key for key in (*word_keys, *WORD_KEYS, *TEXT_KEYS) if given.get(key) is not None),
             None,
