@@ -18,10 +18,10 @@ from typing import IO, Any, Literal, NamedTuple, Self
 from bigjax.config.values import Config
 from bigjax.data.images.image_sources import image_files
 from bigjax.data.tables import csv_rows
-from bigjax.data.text import columns, records, segmenting
+from bigjax.data.text import columns, csv_words, records, segmenting
 from bigjax.errors import UserError, nearest
 
-Kind = Literal["auto", "text", "lines", "jsonl", "conll", "csv", "images"]
+Kind = Literal["auto", "text", "lines", "jsonl", "conll", "csv", "words", "images"]
 STDIN = "-"
 _BLOCK = 2**16  # bytes of a document
 _BY_ENDING: dict[str, Kind] = {
@@ -30,7 +30,7 @@ _BY_ENDING: dict[str, Kind] = {
     ".bio": "conll", ".tsv": "conll", ".csv": "csv",
 }  # fmt: skip
 _KINDS: Mapping[str, tuple[Kind, ...]] = {  # the first is that of a file of any other name
-    "text": ("text", "lines", "jsonl", "conll", "csv"),
+    "text": ("text", "lines", "jsonl", "conll", "csv", "words"),
     "row": ("csv", "jsonl"),
     "image": ("images",),
 }
@@ -134,9 +134,18 @@ def _kind(path: str, *, takes: str, reading: Reading) -> Kind:
     if takes == "image" or reading.kind != "auto":
         return "images" if takes == "image" else reading.kind
     kind = _BY_ENDING.get(os.path.splitext(path)[1].lower(), _KINDS[takes][0])
+    if kind == "csv" and takes == "text" and _has_words(path, reading.encoding):
+        return "words"
     if kind == "conll" and takes == "row":
         return "csv"
     return kind if kind in _KINDS[takes] else _KINDS[takes][0]
+
+
+def _has_words(path: str, encoding: str) -> bool:
+    """Whether a table has a word a row, as training reads such, and no texts."""
+    with _opened(path) as file:
+        first = file.readline(_BLOCK).decode(_sure(encoding), "replace")
+    return csv_words.delimiter_of(first.removeprefix("\ufeff").strip()) is not None
 
 
 def _opened(path: str) -> IO[bytes]:
@@ -280,6 +289,15 @@ def _rows(file: _Counted, *, path: str, reading: Reading) -> Found:
         yield dict(zip(rows.names, cells)), number, ""
 
 
+def _table_of_words(file: _Counted, *, path: str, reading: Reading) -> Found:
+    """The words of a table with one a row, which is read as a whole."""
+    text = "".join(_blocks(file, path=path, encoding=reading.encoding))
+    found = csv_words.parse(
+        text, path=path, token_column=reading.token_column, separator=reading.separator
+    )
+    yield from ((words, line, "") for words, line in zip(found.words, found.lines))
+
+
 def _sure(encoding: str) -> str:
     try:
         return codecs.lookup(encoding).name
@@ -293,4 +311,5 @@ _READERS: Mapping[str, Callable[..., Found]] = {
     "jsonl": _json,
     "conll": _conll,
     "csv": _rows,
+    "words": _table_of_words,
 }

@@ -88,10 +88,10 @@ FLAGS = (
     Flag(
         "input_format",
         ("predict", "explain"),
-        "text, lines, jsonl, conll, csv or images, where the input's name does not tell",
+        "text, lines, jsonl, conll, csv, words (of a CSV) or images, where the name does not tell",
         {
             "metavar": "NAME",
-            "choices": ["auto", "text", "lines", "jsonl", "conll", "csv", "images"],
+            "choices": ["auto", "text", "lines", "jsonl", "conll", "csv", "words", "images"],
         },
     ),
     Flag("skip_bad", ("predict",), "leave out inputs that cannot be read, and name them", _SET),

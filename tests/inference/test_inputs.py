@@ -85,6 +85,12 @@ def test_a_table_is_rows(tmp_path):
     assert [given.problem.split(": ")[0] for given in found if given.problem] == [f"{path}:3"]
 
 
+def test_a_table_with_a_word_a_row_gives_the_words_of_sentences(tmp_path):
+    path = written(tmp_path, "a.csv", "Sentence #,Word,Tag\n1,EU,B-ORG\n,says,O\n2,Bye,O\n")
+    assert [given.value for given in read(path)] == [["EU", "says"], ["Bye"]]
+    assert read(written(tmp_path, "b.csv", "ID,Text\n1,x\n"))[0].value == {"ID": "1", "Text": "x"}
+
+
 def test_several_files_and_patterns_come_in_order(tmp_path):
     for name in "ba":
         written(tmp_path, f"{name}.txt", name)

@@ -55,12 +55,11 @@ class Prepared(NamedTuple):
         return len(self.text)
 
 
-def prepare(given: Any, *, rule: str, word_keys: Sequence[str] = ()) -> Prepared:
+def prepare(given: Any, *, rule: str) -> Prepared:
     """A text, a list of words, or a record that holds one of them, in words.
 
     Args:
-      given: str; list of str; a dict with "text" or "tokens" (or what `word_keys` call them); or a
-        sentence of a document.
+      given: str; list of str; a dict with "text" or "tokens"; or a sentence of a document.
       rule: how training's text was cut into words. Of a run that learnt from whole texts a text is
         one sentence, as it was then; of one that learnt from words it is parted into sentences.
     Raises:
@@ -72,10 +71,9 @@ def prepare(given: Any, *, rule: str, word_keys: Sequence[str] = ()) -> Prepared
     if isinstance(given, Mapping):
         if isinstance(given.get("data"), Mapping):  # as Label Studio has it
             given = {**given, **given["data"], "data": None}
-        key = next(
-            (key for key in (*word_keys, *WORD_KEYS, *TEXT_KEYS) if given.get(key) is not None),
-            None,
-        )
+        called = {str(key).lower(): key for key, value in given.items() if value is not None}
+        names = (*WORD_KEYS, *TEXT_KEYS)
+        key = next((called[name] for name in names if name in called), None)
         if key is None:
             keys = ", ".join(map(repr, list(given)[:8])) or "nothing"
             raise UserError(f"expected 'text' or 'tokens' in the record, found {keys}")
