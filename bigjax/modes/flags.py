@@ -13,6 +13,7 @@ MODES = {
     "evaluate": "score a finished run, or a Hugging Face folder",
     "check": "look at settings, data, memory before training",
     "predict": "answer texts, images, tables with what was trained",
+    "serve": "answer over HTTP",
     "export": "a run for other programs: Hugging Face, StableHLO, ONNX",
     "compare": "runs: settings, scores, whether they differ by more than chance",
     "search": "try settings, each as a run of its own",
@@ -42,6 +43,14 @@ class Flags(NamedTuple):
     max_loss: float = 0.5
     runtime: str | None = None
     license: str = "unknown"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    most_waiting: int = 256
+    most_inputs: int = 64
+    most_characters: int = 50_000
+    most_bytes: int = 2**20
+    timeout: float = 30.0
+    drain_seconds: int = 25
 
 
 class Flag(NamedTuple):
@@ -55,6 +64,7 @@ class Flag(NamedTuple):
 
 
 _SET = {"action": "store_true"}
+_INT = {"metavar": "N", "type": int}
 FLAGS = (
     Flag(
         "allow_config_change",
@@ -126,6 +136,19 @@ FLAGS = (
         {"metavar": "PYTHON"},
     ),
     Flag("license", ("export",), "of the model, for its card", {"metavar": "NAME"}),
+    Flag("host", ("serve",), "the address to listen at (127.0.0.1)", {"metavar": "ADDRESS"}),
+    Flag("port", ("serve",), "and its port (8000); 0: any that is free", _INT),
+    Flag("most_waiting", ("serve",), "inputs that may wait; more are told 503 (256)", _INT),
+    Flag("most_inputs", ("serve",), "inputs of a request (64)", _INT),
+    Flag("most_characters", ("serve",), "characters of a request's texts (50000)", _INT),
+    Flag("most_bytes", ("serve",), "bytes of a request's body (1048576)", _INT),
+    Flag(
+        "timeout",
+        ("serve",),
+        "seconds until a request is answered or told 503 (30)",
+        {"metavar": "S", "type": float},
+    ),
+    Flag("drain_seconds", ("serve",), "that requests get to end in after SIGTERM (25)", _INT),
     Flag("runs", ("compare",), "the folders of the runs", {"metavar": "DIR,DIR,..."}),
 )
 

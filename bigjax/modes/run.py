@@ -18,6 +18,7 @@ from bigjax.modes import (
     predict,
     search,
     seeds,
+    serve,
     train,
     verify_resume,
 )
@@ -27,6 +28,7 @@ from bigjax.processes import distributed
 from bigjax.processes.distributed import Processes
 from bigjax.processes.watchdog import Watchdog
 from bigjax.run_folder import folder
+from bigjax.serve.bodies import Limits
 
 
 def run(
@@ -161,12 +163,24 @@ def _export(flags: Flags, given: Mapping[str, str]) -> None:
     export.export(flags.workdir, asked=asked, overrides=given)
 
 
+def _serve(flags: Flags, given: Mapping[str, str]) -> None:
+    if flags.config is not None:
+        raise UserError("--config does not go with --mode=serve: the settings are those of the run")
+    limits = Limits(flags.most_bytes, flags.most_inputs, flags.most_characters, flags.timeout)
+    asked = serve.Asked(flags.host, flags.port, flags.most_waiting, limits, flags.drain_seconds)
+    for name, value in {**limits._asdict(), "most_waiting": flags.most_waiting}.items():
+        if not value > 0:
+            raise UserError(f"--mode=serve: {name}={value}: expected more than 0")
+    serve.serve(flags.workdir, asked=asked, overrides=given)
+
+
 # Modes of one process, and those that several processes run together.
 ALONE: Mapping[str, Callable[[Flags, Mapping[str, str]], None]] = {
     "compare": _compare,
     "export": _export,
     "predict": _predict,
     "explain": _explain,
+    "serve": _serve,
     "verify_resume": _verify_resume,
 }
 TOGETHER: Mapping[str, Callable[[Config, Flags, Watchdog], None]] = {

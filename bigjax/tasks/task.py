@@ -197,6 +197,19 @@ def csv_row(values: Sequence[Any]) -> str:
     return line.getvalue()
 
 
+class Observed(NamedTuple):
+    """What is counted of answers, to see whether the world is still that of dev.
+
+    labels: how often each was predicted. score_sum: of the scores of these. lengths: of each input,
+    such as its words. num_unknown: of these, those that the model does not know.
+    """
+
+    labels: Mapping[str, int]
+    score_sum: float
+    lengths: Sequence[int]
+    num_unknown: int
+
+
 class Question(NamedTuple):
     """What a trained model said of an input, put so that it can be asked why.
 
@@ -230,6 +243,8 @@ class Use(NamedTuple):
     model_files: those of `files` in which models may differ that are combined (their sizes).
     average: (outputs of one model, of another, ...) for the same rows -> outputs whose
       probabilities are the mean of theirs; None where models cannot be combined so.
+    observe: (prepared inputs, their answers) -> Observed, for `--mode=serve`.
+    given: split -> its inputs as a person gives them, for what is observed on dev.
     portable: () -> what of it can leave the program, for `--mode=export`; UserError, with the
       reason, where nothing can.
     questions: (prepared input, its answer, variables) -> what of the answer can be asked why, for
@@ -243,6 +258,8 @@ class Use(NamedTuple):
     formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
     model_files: tuple[str, ...] = ()
     average: Callable[[Sequence[Outputs]], Outputs] | None = None
+    observe: Callable[[Sequence[Any], Sequence[Mapping[str, Any]]], Observed] | None = None
+    given: Callable[[str], Sequence[Any]] | None = None
     portable: Callable[[], Portable] | None = None
     questions: Callable[[Any, Mapping[str, Any], Variables], Iterable[Question]] | None = None
 
@@ -272,6 +289,6 @@ class Entry(Protocol):
 
 __all__ = [
     "JSONL", "Batch", "Calibrating", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format",
-    "Model", "Outputs", "Parts", "Pretrained", "Question", "Score", "Scores", "Scoring", "Sums",
-    "Task", "Use", "Variables", "csv_row",
+    "Model", "Observed", "Outputs", "Parts", "Pretrained", "Question", "Score", "Scores", "Scoring",
+    "Sums", "Task", "Use", "Variables", "csv_row",
 ]  # fmt: skip

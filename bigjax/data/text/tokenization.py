@@ -9,7 +9,7 @@ import functools
 import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,18 @@ def unknown_token(tokenizer: tokenizers.Tokenizer) -> int:
         if candidate in vocab:
             return vocab[candidate]
     raise UserError("the tokenizer has no unknown token; expected [UNK] or <unk> in its vocabulary")
+
+
+def knows(tokenizer: tokenizers.Tokenizer) -> Callable[[str], bool]:
+    """word -> whether the tokenizer knows all of it; what was asked often is kept."""
+    unknown = unknown_token(tokenizer)
+
+    @functools.lru_cache(maxsize=2**16)
+    def known(word: str) -> bool:
+        ids = encode_words([word], tokenizer=tokenizer)[0]
+        return bool(ids) and unknown not in ids
+
+    return known
 
 
 def encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[list[int]]:

@@ -238,6 +238,8 @@ def _use(
         formats=use.formats(tags),
         model_files=(ENCODER_FILE, FAMILY_FILE, slices.FILE),
         average=use.average,
+        observe=functools.partial(use.observe, knows=tokenization.knows(tokenizer)),
+        given=lambda split: list(splits[split].sentences.words) if split in splits else [],
         portable=lambda: portable(trained, splits=splits),
         questions=functools.partial(explaining.questions, **given),
     )

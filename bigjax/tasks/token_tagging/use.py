@@ -5,6 +5,7 @@ How text becomes words belongs to `data/text/cutting.py`, which tags are chosen 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
 from bigjax.data.text.tags import has_spans, span_tags
 from bigjax.errors import UserError
 from bigjax.scores import class_scores
-from bigjax.tasks.task import JSONL, Encoded, Format, Outputs, csv_row
+from bigjax.tasks.task import JSONL, Encoded, Format, Observed, Outputs, csv_row
 from bigjax.tasks.token_tagging import decoding, rows
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding
@@ -233,6 +234,22 @@ def word_tags(one: Prepared, found: Sequence[Mapping[str, Any]], *, what: str) -
             [kind] if what == "tag" else span_tags(kind, length=last - first + 1)
         )
     return tags
+
+
+def observe(
+    given: Sequence[Prepared], answers: Sequence[Mapping[str, Any]], *, knows: Callable[[str], bool]
+) -> Observed:
+    """What was found, and how much of it. knows: word -> whether the tokenizer does."""
+    found = [
+        item for answer in answers for item in answer.get("entities") or answer.get("words", ())
+    ]
+    words = (readable(one.text[start:end]) for one in given for start, end in one.words)
+    return Observed(
+        labels=Counter(item.get("type") or item["tag"] for item in found),
+        score_sum=sum(item["score"] for item in found),
+        lengths=[len(one.words) for one in given],
+        num_unknown=sum(not knows(word) for word in words),
+    )
 
 
 def average(several: Sequence[Outputs]) -> Outputs:
