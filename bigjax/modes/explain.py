@@ -74,12 +74,15 @@ def _prepared(predictor: Predictor, asked: Asked) -> Iterator[Any]:
         return
     reading = Reading.of(predictor.config, kind=asked.kind)
     given = inputs.read(asked.input, takes=use.takes, reading=reading)
-    yield from Reader(given, prepare=use.prepare, skip_bad=False)
+    reader = Reader(given, prepare=use.prepare, skip_bad=asked.skip_bad)
+    yield from reader
+    for place in reader.bad:
+        print(f"note: left out {place}", file=sys.stderr)
 
 
 def _named(answer: Mapping[str, Any]) -> str:
     """An input in a few words."""
-    name = " ".join(str(answer.get("image") or answer.get("text") or "the input").split())
+    name = " ".join(str(answer.get("image") or answer.get("text")).split()) or "the input"
     return name if len(name) <= 60 else name[:59] + "…"
 
 

@@ -104,7 +104,12 @@ FLAGS = (
             "choices": ["auto", "text", "lines", "jsonl", "conll", "csv", "words", "images"],
         },
     ),
-    Flag("skip_bad", ("predict",), "leave out inputs that cannot be read, and name them", _SET),
+    Flag(
+        "skip_bad",
+        ("predict", "explain"),
+        "leave out inputs that cannot be read, and name them",
+        _SET,
+    ),
     Flag(
         "min_score",
         ("predict", "explain"),
