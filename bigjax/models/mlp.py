@@ -40,7 +40,7 @@ class Inputs(nn.Module):
         parts = [numbers_BN]
         for i, num in enumerate(self.num_codes):
             codes_B = codes_BM[:, i]
-            if num <= self.one_hot_up_to:
+            if num - 1 <= self.one_hot_up_to:  # besides the code of what is not known
                 parts.append(jax.nn.one_hot(codes_B, num, dtype=jnp.float32))
                 continue
             size = self.embedding_size or min(50, round(1.6 * num**0.56))  # the rule of fastai
