@@ -12,6 +12,8 @@ batch and optimizer, in turns. Needs keras and tensorflow in PYTHON.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import resource
@@ -81,7 +83,8 @@ def one_split(overrides: list[str], *, seed: int) -> dict[str, float]:
 
     given = configs.parse_overrides([*overrides, f"--config.data.split_seed={seed}"])
     config = configs.load("configs/table.py:linear", overrides=given, schema=settings.schema)
-    tables = read_tables(config.of(TABLE_SOURCE), config.of(Columns))
+    with contextlib.redirect_stdout(io.StringIO()):
+        tables = read_tables(config.of(TABLE_SOURCE), config.of(Columns))
     classes = tables.plan.target.classes
 
     def arrays(*splits: str) -> tuple[np.ndarray, np.ndarray]:
@@ -107,17 +110,20 @@ def one_split(overrides: list[str], *, seed: int) -> dict[str, float]:
 def train_bigjax(
     variant: str, overrides: list[str], *, seed: int, num: int, is_classes: bool
 ) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        more = [f"--config.data.split_seed={seed}", f"--config.seed={seed}"]
-        if variant == "linear":
-            more.append(f"--config.loss.l2={1 / (2 * num) if is_classes else 1 / num}")
-        command = [sys.executable, "main.py", f"--config=configs/table.py:{variant}"]
-        command += [f"--workdir={folder}/run", *overrides, *more]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
-        scores = json.loads(Path(folder, "run", "results.json").read_text())["scores"]
-        return scores["test/accuracy" if is_classes else "test/r2"]
+    """As main.py trains, but in this process."""
+    from bigjax.config import values as configs
+    from bigjax.engine import settings
+    from bigjax.modes import train
+
+    given = configs.parse_overrides([*overrides, f"--config.data.split_seed={seed}"])
+    given |= {"seed": str(seed)}
+    if variant == "linear":
+        given["loss.l2"] = str(1 / (2 * num) if is_classes else 1 / num)
+    file = f"{ROOT}/configs/table.py:{variant}"
+    config = configs.load(file, overrides=given, schema=settings.schema)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        scores = train.train(config, workdir=folder)
+    return scores["test/accuracy" if is_classes else "test/r2"]
 
 
 # --- speed ---

@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple, Self
@@ -77,6 +78,10 @@ class CsvRows:
         if "\0" in head:
             line = head.count("\n", 0, head.index("\0")) + 1
             raise UserError(f"{self.place}:{line}: holds a zero byte; expected a CSV file of text")
+        said = re.match(r"sep=(.)\r?\n", head)  # what Excel writes and reads in a line of its own
+        self._num_skipped = 1 if said else 0
+        if said:
+            head, delimiter = head[said.end() :], delimiter or said[1]
         self.dialect = Dialect(delimiter or guess_delimiter(head))
         if len(self.dialect.delimiter) != 1 or self.dialect.delimiter in '\r\n" ':
             raise UserError(f"data.delimiter={delimiter!r}: expected one character, not a quote")
@@ -104,7 +109,7 @@ class CsvRows:
     def _record(self) -> tuple[int, list[str]]:
         """The next one that is not empty."""
         while True:
-            line = self._reader.line_num + 1
+            line = self._num_skipped + self._reader.line_num + 1
             try:
                 cells = next(self._reader)
             except UnicodeError as error:

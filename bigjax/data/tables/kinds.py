@@ -16,6 +16,7 @@ KINDS = ("number", "boolean", "category", "date", "drop")
 MAX_CLASSES = 1000
 MIN_ROWS = 20  # of which a column that differs in all of them is taken for their names
 _ID_NAME = re.compile(r"(.*[_ ])?(id|index|uuid|guid|key)|unnamed: 0|row(_?num(ber)?)?", re.I)
+_LIKE_A_NUMBER = re.compile(r"[+-]?\d[\d.,']*", re.ASCII)
 _MOSTLY = 0.9  # the share of numbers from which on a text among them is a mistake
 
 
@@ -103,10 +104,13 @@ def _guess(table: RawTable, name: str, rows: np.ndarray, *, form: Cells) -> Kind
     if date is not None:
         return Kind("date", form=date)
     num_values = int(counts.sum())
+    hint = ""
+    if all(map(_LIKE_A_NUMBER.fullmatch, texts)):
+        hint = f"; {texts[0]!r} would be a number with other data.decimal or data.thousands"
     if len(texts) == num_values >= MIN_ROWS:
-        return Kind("drop", "another text in every row")
+        return Kind("drop", f"another text in every row{hint}")
     if len(texts) > max(50, num_values / 2):
-        return Kind("drop", f"texts: {len(texts):,} different ones in {num_values:,} rows")
+        return Kind("drop", f"texts: {len(texts):,} different ones in {num_values:,} rows{hint}")
     return Kind("category")
 
 

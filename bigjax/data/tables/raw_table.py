@@ -84,6 +84,12 @@ def read(
                 f"{rows.place}:1: one column alone, {rows.names[0][:60]!r}; expected two or more, "
                 "parted by commas, semicolons, tabs or bars: give data.delimiter"
             )
+        value = next((name for name in rows.names if _is_fraction(name)), None)
+        if header and value is not None:
+            raise UserError(
+                f"{rows.place}:1: {value!r} is no name of a column; expected a header: add one, or "
+                "say that there is none with data.header=false"
+            )
         sample = [cell for _, row in first[:1000] for cell in row]
         form = cells(sample, rows.dialect.delimiter)
         builders = [_Builder(form) for _ in rows.names]
@@ -163,6 +169,12 @@ class _Builder:
                 return None
             values.append(value)
         return np.array(values, np.float64)
+
+
+def _is_fraction(name: str) -> bool:
+    """Whether it is a number that counts nothing, as pixels may be called by."""
+    value = Cells().number(name)
+    return value is not None and value != round(value)
 
 
 def _read_parquet(path: str | os.PathLike[str], form: Cells) -> RawTable:

@@ -91,10 +91,12 @@ def csv_files(
     paths = {"train": train, "dev": dev, "test": test}
     if not train:
         raise UserError("data.train is empty: give a file with --config.data.train=FILE")
-    if thousands is not None and thousands == (decimal if decimal != "auto" else "."):
+    if decimal == "auto" and thousands in (",", "."):
+        decimal = "." if thousands == "," else ","
+    if thousands is not None and thousands == decimal:
         raise UserError(
-            f"data.thousands={thousands!r} is what parts decimals, too; set data.decimal to the "
-            "other of point and comma"
+            f"data.thousands={thousands!r} is what parts decimals, too; expected the other of "
+            "point and comma"
         )
 
     def form(sample: Sequence[str], parted_by: str) -> Cells:

@@ -95,6 +95,10 @@ def test_a_file_that_is_not_there_is_named():
         csv_rows.read_rows("none.csv")
 
 
+def test_the_line_by_which_excel_says_what_parts_cells_is_no_header():
+    assert rows_of(b"sep=;\r\na;b\r\n1,5;2\r\n") == [(3, {"a": "1,5", "b": "2"})]
+
+
 def test_other_encodings_are_read_when_they_are_named():
     text = "a,b\né,ü\n"
     for encoding in ("latin-1", "utf-16"):

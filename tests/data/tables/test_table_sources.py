@@ -210,6 +210,7 @@ GOOD = "a,b,y\n" + "".join(f"{i},{i % 3}.5,{i % 2}\n" for i in range(30))
         ("a,y\n1,1\n2,1\n", {}, "target 'y' is the same in all rows"),
         ("a,y\n1,NA\n2,NA\n", {}, "target 'y' has no value"),
         ("a,y\n1,0\n2,1\n", {}, "is left for dev and test"),
+        ("1.5,2\n2.5,3\n", {}, "t.csv:1: '1.5' is no name of a column; .* data.header=false"),
         ("a,y\n1,2\n1\n", {}, "t.csv:3: expected 2 cells"),
         (GOOD, {"target": "a", "types": (("a", "drop"),)}, "is the target"),
     ],
@@ -260,6 +261,13 @@ def test_a_decimal_comma_is_found_where_cells_are_not_parted_by_it(tmp_path, sam
     lines = sample.split("\n") * 15
     text = "a;b;y\n" + "".join(f"{line};{i % 2}\n" for i, line in enumerate(lines))
     assert tables_of(tmp_path, text).plan.cells.decimal == decimal
+
+
+def test_numbers_with_grouped_digits_are_numbers_on_request_and_hinted_at_without(tmp_path):
+    text = "a;b;y\n" + "".join(f"{i}.{i + 100},5;{i % 7};{i % 2}\n" for i in range(1, 40))
+    assert "data.thousands" in tables_of(tmp_path, text).plan.left_out["a"]
+    found = tables_of(tmp_path, text, files={"thousands": "."}, scale="none")
+    assert found.splits["train"].arrays.numbers[0, 0] == 1101.5
 
 
 def test_the_tables_of_scikit_learn_are_there_without_a_file():
