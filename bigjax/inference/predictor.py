@@ -209,7 +209,8 @@ def _compare(one: Task, other: Task, *, folders: tuple[str, str]) -> None:
     """Raises UserError where two models do not answer the same question in the same terms."""
     files, others = ({"task": task.name, **task.use.files} for task in (one, other))
     differ = [name for name in {**files, **others} if files.get(name) != others.get(name)]
-    differ = [name for name in differ if name not in one.use.model_files]
+    free = (*one.use.model_files, *one.use.of_training)
+    differ = [name for name in differ if name not in free]
     if differ:
         raise UserError(
             f"--workdir: {folders[0]} and {folders[1]} cannot be averaged, {', '.join(differ)} "

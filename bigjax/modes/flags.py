@@ -16,6 +16,7 @@ MODES = {
     "serve": "answer over HTTP",
     "export": "a run for other programs: Hugging Face, StableHLO, ONNX",
     "compare": "runs: settings, scores, whether they differ by more than chance",
+    "average": "a run whose parameters are the mean of those of several",
     "search": "try settings, each as a run of its own",
     "explain": "what in a text or an image made the model say what it says",
     "verify_resume": "prove on this machine that a killed run ends as one that was not",
@@ -154,7 +155,12 @@ FLAGS = (
         {"metavar": "S", "type": float},
     ),
     Flag("drain_seconds", ("serve",), "that requests get to end in after SIGTERM (25)", _INT),
-    Flag("runs", ("compare",), "the folders of the runs", {"metavar": "DIR,DIR,..."}),
+    Flag(
+        "runs",
+        ("compare", "average"),
+        "the folders of the runs; of an average also RUN@STEP",
+        {"metavar": "DIR,DIR,..."},
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from bigjax.engine import settings
 from bigjax.errors import UserError
 from bigjax.inference import opening
 from bigjax.modes import (
+    average,
     compare,
     evaluate,
     explain,
@@ -108,10 +109,18 @@ def _verify_resume(flags: Flags, given: Mapping[str, str]) -> None:
 
 
 def _compare(flags: Flags, given: Mapping[str, str]) -> None:
+    compare.compare(_runs(flags, given), workdir=flags.workdir)
+
+
+def _average(flags: Flags, given: Mapping[str, str]) -> None:
+    average.average(_runs(flags, given), workdir=flags.workdir)
+
+
+def _runs(flags: Flags, given: Mapping[str, str]) -> list[str]:
     if flags.runs is None:
-        raise UserError("--mode=compare needs --runs=A,B,..., folders of finished runs")
+        raise UserError(f"--mode={flags.mode} needs --runs=A,B,..., folders of finished runs")
     _refuse_settings(flags, given)
-    compare.compare([folder for folder in flags.runs.split(",") if folder], workdir=flags.workdir)
+    return [folder for folder in flags.runs.split(",") if folder]
 
 
 def _refuse_settings(flags: Flags, given: Mapping[str, str]) -> None:
@@ -176,6 +185,7 @@ def _serve(flags: Flags, given: Mapping[str, str]) -> None:
 
 # Modes of one process, and those that several processes run together.
 ALONE: Mapping[str, Callable[[Flags, Mapping[str, str]], None]] = {
+    "average": _average,
     "compare": _compare,
     "export": _export,
     "predict": _predict,

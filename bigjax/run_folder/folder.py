@@ -111,6 +111,22 @@ def write_start(
         write_text(workdir, name, content)
 
 
+def write_derived(workdir: str, *, origin: str, task: Task, source: str) -> None:
+    """What is known of a run whose parameters were not trained but made of those of others: it has
+    the settings and the data of the run in `origin`, and no history.
+
+    Args:
+      source: what they were made of.
+    """
+    for name in ("config.json", "data_report.json"):
+        _write_json(workdir, name, _read_json(origin, name))
+    was = _read_json(origin, "environment.json")
+    kept = {key: was[key] for key in ("data_fingerprint", "fixed") if key in was}
+    _write_json(workdir, "environment.json", environment() | {"init_checkpoint": source} | kept)
+    for name, content in {**task.use.files, "metrics.jsonl": ""}.items():
+        write_text(workdir, name, content)
+
+
 def write_data_report(workdir: str, *, task: Task, findings: Sequence[Finding]) -> None:
     """What the data is, and what of it deserves a look."""
     report = {

@@ -241,6 +241,7 @@ class Use(NamedTuple):
     formats: name -> how answers can be written; the first is what a file without a known ending
       gets. "terminal" is for people.
     model_files: those of `files` in which models may differ that are combined (their sizes).
+    of_training: those of `files` that are about its training, and no part of the model.
     average: (outputs of one model, of another, ...) for the same rows -> outputs whose
       probabilities are the mean of theirs; None where models cannot be combined so.
     observe: (prepared inputs, their answers) -> Observed, for `--mode=serve`.
@@ -257,6 +258,7 @@ class Use(NamedTuple):
     prepare: Callable[[Any], Any] = lambda given: given
     formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
     model_files: tuple[str, ...] = ()
+    of_training: tuple[str, ...] = ()
     average: Callable[[Sequence[Outputs]], Outputs] | None = None
     observe: Callable[[Sequence[Any], Sequence[Mapping[str, Any]]], Observed] | None = None
     given: Callable[[str], Sequence[Any]] | None = None
