@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data.text.tags import entity_type
+from bigjax.data.text.tags import entity_type, has_spans
 from bigjax.errors import UserError
 from bigjax.scores import entities
 from bigjax.scores.entities import Entities
@@ -27,8 +27,10 @@ _SENTENCES = ((1, 9), (10, 19), (20, 29), (30, 49), (50, None))  # words, the la
 _ENTITIES = ((1, 1), (2, 2), (3, 3), (4, None))
 
 
-def kept(train: Split, *, tags: Sequence[str]) -> str:
-    """What a run keeps of the entities of training, a line each."""
+def kept(train: Split, *, tags: Sequence[str]) -> str | None:
+    """What a run keeps of the entities of training, a line each; None where tags mark none."""
+    if not has_spans(tags):
+        return None
     found = decoding.spans_of(train.labels, train.sentences.words.offsets, tags=tags)
     words, types = train.sentences.words, {}
     for begin, end, tag in zip(found.begins.tolist(), found.ends.tolist(), found.tags.tolist()):

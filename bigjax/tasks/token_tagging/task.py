@@ -18,7 +18,7 @@ from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import inspection, packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
-from bigjax.data.text.tags import has_spans, tag_names
+from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, origins
@@ -67,9 +67,12 @@ def make(config: Config) -> Task:
         pretrained=pretrained,
         adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=sizes),
     )
-    seen = slices.kept(splits["train"], tags=tags) if has_spans(tags) else None
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family, "seen": seen}
-    return _task(config, model, splits, **given, rule=sentences["train"].origin.rule)
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
+    given |= {
+        "rule": sentences["train"].origin.rule,
+        "seen": slices.kept(splits["train"], tags=tags),
+    }
+    return _task(config, model, splits, **given)
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
@@ -92,10 +95,9 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     sentences = config.of(SOURCE, only=splits) if splits else {}
     found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
     model = _model(config, sizes, tags=tags, pretrained=pretrained)
-    seen = slices.read(folder)
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family, "seen": seen}
-    rule = _read_rule(os.path.join(folder, WORDS_FILE))
-    return _task(config, model, found, **given, rule=rule)
+    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
+    given |= {"rule": _read_rule(os.path.join(folder, WORDS_FILE)), "seen": slices.read(folder)}
+    return _task(config, model, found, **given)
 
 
 def _model(
@@ -249,12 +251,12 @@ def _use(
 def _scoring(
     splits: Mapping[str, Split], *, tags: Sequence[str], how: Decoding, seen: str | None
 ) -> Scoring:
-    given = {"tags": tags, "how": how}
+    of_all = {"tags": tags, "how": how}
     return Scoring(
-        declared=scoring.declared(tags),
-        headline=scoring.headline(tags),
-        score=lambda split, outputs: scoring.score(splits[split], outputs, **given, seen=seen),
-        calibrating=confidence.calibrating(splits, **given),
+        scoring.declared(tags),
+        scoring.headline(tags),
+        lambda split, outputs: scoring.score(splits[split], outputs, **of_all, seen=seen),
+        confidence.calibrating(splits, **of_all),
     )
 
 
@@ -369,33 +371,25 @@ def _size_record(sizes: bert.Sizes) -> dict[str, Any]:
 
 
 def _read_sizes(path: str) -> bert.Sizes:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return bert.Sizes(**json.load(file))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
-        ) from error
+    return _read(path, lambda text: bert.Sizes(**json.loads(text)))
 
 
 def _read_rule(path: str) -> str:
     """The rule that cut a run's text into words; earlier runs read only words."""
     if not os.path.exists(path):
         return PRE_SPLIT
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["rule"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
-        ) from error
+    return _read(path, lambda text: str(json.loads(text)["rule"]))
 
 
 def _read_tags(path: str) -> list[str]:
+    return _read(path, lambda text: text.removesuffix("\n").split("\n"))
+
+
+def _read(path: str, parsed: Callable[[str], Any]) -> Any:
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return file.read().removesuffix("\n").split("\n")
-    except (OSError, ValueError) as error:
+            return parsed(file.read())
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); expected that of a run of token tagging"
         ) from error
