@@ -57,7 +57,8 @@ def regress(config):
 
 def mnist(config):
     config.data = {"source": "sklearn", "train": "digits", "scale": "minmax"}
-    config.model = {"name": "mlp", "widths": (256, 128), "dropout": 0.0}
+    config.model = {"name": "mlp", "widths": (256, 128), "dropout": 0.2}
+    config.loss = {"label_smoothing": 0.1}
     config.eval.metric = "accuracy"
     config.optim = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "clip_norm": None}
 
