@@ -6,8 +6,8 @@ transformers' pipeline in the same framework.
 
 Each client asks for one text after the other over a connection of its own on loopback. The texts
 are of 3 to 40 words, the same for both. Prints answers a second, latency at 50, 95 and 99 percent,
-statuses, and the memory of the service at the beginning and the end. What it measured is in
-docs/performance.md.
+CPU time an answer, statuses, and the memory of the service at the beginning and the end. What it
+measured is in docs/performance.md.
 """
 
 import argparse
@@ -54,6 +54,7 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="warning", access_log=False)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workdir", help="a run of token tagging")
+    parser.add_argument("--dtype", default="float32", help="what the run's layers compute in")
     parser.add_argument("--folder", help="its export, for transformers' pipeline")
     parser.add_argument("--python", default=sys.executable, help="that has torch and transformers")
     parser.add_argument("--seconds", type=float, default=60)
@@ -62,6 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.workdir:
         main_py = [sys.executable, str(ROOT / "main.py"), "--mode=serve"]
+        main_py += [f"--config.model.dtype={given.dtype}"]
         measure("bigjax", [*main_py, f"--workdir={given.workdir}", f"--port={given.port}"], given)
     if given.folder:
         measure("pipeline", [given.python, "-c", PIPELINE, given.folder, str(given.port)], given)
@@ -72,9 +74,9 @@ def measure(name: str, command: list[str], given: argparse.Namespace) -> None:
     try:
         asyncio.run(wait_until_ready(given.port, service))
         asyncio.run(load(given, seconds=min(5, given.seconds)))  # until all is warm
-        before = memory(service.pid)
+        before, cpu = memory(service.pid), cpu_seconds(service.pid)
         seconds, statuses = asyncio.run(load(given, seconds=given.seconds))
-        after = memory(service.pid)
+        after, cpu = memory(service.pid), cpu_seconds(service.pid) - cpu
     finally:
         service.terminate()
         service.wait(60)
@@ -82,7 +84,9 @@ def measure(name: str, command: list[str], given: argparse.Namespace) -> None:
     print(
         f"{name}: {given.clients} clients, {len(seconds) / given.seconds:.1f} answers/s, "
         f"p50 {at(0.5):.0f} ms, p95 {at(0.95):.0f} ms, p99 {at(0.99):.0f} ms, "
-        f"statuses {dict(statuses)}, memory {before:.0f} to {after:.0f} MiB"
+        f"{1000 * cpu / len(seconds):.1f} ms of CPU an answer, statuses {dict(statuses)}, "
+        f"memory {before:.0f} to {after:.0f} MiB",
+        flush=True,
     )
 
 
@@ -147,6 +151,13 @@ def memory(pid: int) -> float:
     """MiB that the process holds."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def cpu_seconds(pid: int) -> float:
+    """Those that the process has taken, which other programs of a busy machine change little."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
