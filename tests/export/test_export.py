@@ -17,8 +17,10 @@ from tiny_runs import config_in, one_device, train_in
 
 from bigjax.config import values as configs
 from bigjax.engine import settings, sharding
+from bigjax.engine.scorer import build_scorer
 from bigjax.errors import UserError
 from bigjax.export import folder, verify
+from bigjax.inference import opening
 from bigjax.models import cnn, huggingface, huggingface_resnet
 from bigjax.modes import export, train
 from bigjax.modes.export import Asked
@@ -132,6 +134,17 @@ def test_a_tagger_as_stablehlo_is_run_by_its_own_example_and_is_the_same(
     ):
         assert part in card, part
     shutil.rmtree(output)
+
+
+def test_one_sentence_a_row_has_the_score_that_the_run_had_of_packed_rows(tagger):
+    opened = opening.open_trained(str(tagger), overrides={})
+    scorer = build_scorer(opened.config, folder=str(tagger), splits=("dev",))
+    portable = scorer.task.use.portable()
+    params = portable.params(opening.variables_of(scorer, opened)[0])
+    samples = portable.samples(params, "dev", None)
+    logits = verify._reference(portable, params=params, batches=samples.batches)
+    scores = json.loads((tagger / "results.json").read_text())["scores"]
+    assert samples.score(logits) == scores["dev/entity_f1"] > 0.3
 
 
 @pytest.mark.slow

@@ -191,7 +191,7 @@ def _samples(
             for i, words in enumerate(sentences.words)
         ],
         score=lambda logits: scoring.score(
-            split, outputs(logits), tags=trained.tags, how=trained.how
+            split, outputs(logits), tags=trained.tags, how=trained.how, seen=None
         ).scalars[first],
     )
 
