@@ -66,12 +66,12 @@ def load(file: Path, overrides=()) -> configs.Config:
     return configs.load(str(file), overrides=dict(overrides), schema=settings.schema)
 
 
-def train_in(workdir: Path, overrides=()) -> dict[str, float]:
-    """Trains, or resumes, in this process and on one device."""
+def train_in(workdir: Path, overrides=(), **told) -> dict[str, float]:
+    """Trains, or resumes, in this process and on one device; told: as `train` takes it."""
     file = config_in(workdir.parent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "make_mesh", one_device)
-        return train.train(load(file, overrides), workdir=str(workdir))
+        return train.train(load(file, overrides), workdir=str(workdir), **told)
 
 
 def history_of(workdir: Path) -> dict:

@@ -177,6 +177,8 @@ def _space(
     for key, value in sorted(written.items()):
         if key.startswith(ranges.PREFIX):
             of = key.removeprefix(ranges.PREFIX)
+            if of == "task" or of.startswith("search."):
+                raise UserError(f"{shown(key)}: it is the same in all trials of a search")
             _check_is_read(of, takers=takers, shown=shown(key))
             found[of] = ranges.read(value, fields[of], place=shown(key))
     return {key: one for key, one in found.items() if one is not None}

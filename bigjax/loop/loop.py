@@ -147,7 +147,7 @@ def writers_of(setup: Setup, *, workdir: str, step: int) -> tuple[Writers, Ledge
             *clu,
             JsonLines(path("metrics.jsonl"), resume_at=step),  # which trackers read
             TensorBoard(path("tensorboard"), resume_at=step),
-            *trackers_of(logging.trackers, workdir=workdir),
+            *trackers_of(logging.trackers, workdir=workdir, hparams=setup.config.flat()),
             Terminal(start=step, total_steps=setup.total_steps, labels=labels(setup.task)),
         ]
     )

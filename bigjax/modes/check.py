@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from bigjax.config.ranges import Range
 from bigjax.config.sections import Batch
 from bigjax.config.values import Config
 from bigjax.engine import collectives, cost
@@ -30,6 +31,8 @@ def check(config: Config, *, strict: bool = False) -> None:
     if not distributed.is_first():
         return
     _table("settings", _setting_rows(config))
+    if config.space:
+        _table("search space", [(key, _range(one)) for key, one in config.space.items()])
     findings = setup.task.data.findings()
     _table("data", setup.task.data.report())
     _findings(findings)
@@ -39,6 +42,15 @@ def check(config: Config, *, strict: bool = False) -> None:
     serious = [f"{found.what} ({found.count:,})" for found in findings if found.serious]
     if strict and serious:
         raise UserError(f"--strict: serious: {'; '.join(serious)}; they are above, marked !")
+
+
+def _range(one: Range) -> str:
+    if one.kind == "choice":
+        return f"one of {', '.join(map(repr, one.values))}"
+    low, high = one.values
+    numbers = "whole numbers " if one.is_whole else ""
+    evenly = " in the logarithm" if one.kind == "log" else ""
+    return f"{numbers}from {low:g} to {high:g}, drawn evenly{evenly}"
 
 
 def _findings(findings: Sequence[Finding]) -> None:

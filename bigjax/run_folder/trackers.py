@@ -5,6 +5,7 @@ is told of the first failure in one line, and goes on without. Both write into t
 their own environment variables say otherwise; neither needs a network for that.
 """
 
+import functools
 import importlib.util
 import json
 import logging
@@ -15,8 +16,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bigjax.errors import UserError
 from bigjax.run_folder.folder import write_text
@@ -28,8 +29,22 @@ _WRITE_SECONDS = 5.0  # MLflow writes no more often: each time is a request, or 
 PROJECT = "bigjax"
 
 
-def trackers_of(names: Sequence[str], *, workdir: str) -> list["Tracker"]:
+class _Begin(NamedTuple):
+    """What a tracker's run begins with. written: what is in metrics.jsonl, step and scalars: a run
+    that was killed may not have handed it on."""
+
+    workdir: str
+    hparams: Mapping[str, Any]
+    written: Sequence[tuple[int, Mapping[str, float]]]
+
+
+def trackers_of(
+    names: Sequence[str], *, workdir: str, hparams: Mapping[str, Any]
+) -> list["Tracker"]:
     """A writer for each tracker; a resumed run goes on with the tracker's run.
+
+    Args:
+      hparams: the run's settings, which a tracker's run begins with.
 
     Raises:
       UserError: a package is not installed.
@@ -38,7 +53,8 @@ def trackers_of(names: Sequence[str], *, workdir: str) -> list["Tracker"]:
         if importlib.util.find_spec(name) is None:
             missing = f"log.trackers={name!r} needs the package {name!r}"
             raise UserError(f"{missing}: pip install 'bigjax[{name}]'")
-    return [Tracker(name, lambda name=name: _MAKE[name](workdir)) for name in names]
+    begin = _Begin(workdir, hparams, list(_written(workdir)) if names else [])
+    return [Tracker(name, functools.partial(_MAKE[name], begin)) for name in names]
 
 
 class Tracker:
@@ -54,9 +70,6 @@ class Tracker:
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         numbers = {name: float(value) for name, value in scalars.items()}
         self._calls.put(("write_scalars", (int(step), numbers)))
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        self._calls.put(("write_hparams", (dict(hparams),)))
 
     def flush(self) -> None:
         """Nothing to wait for."""
@@ -87,10 +100,12 @@ class Tracker:
 class WandB:
     """A run of W&B: offline, in the run folder's wandb/, unless WANDB_MODE says otherwise."""
 
-    def __init__(self, workdir: str):
+    def __init__(self, begin: _Begin):
+        workdir = begin.workdir
         import wandb
 
-        run_id = _kept(workdir, ".wandb_run") or _keep(workdir, ".wandb_run", uuid.uuid4().hex[:12])
+        was = _kept(workdir, ".wandb_run")
+        run_id = was or uuid.uuid4().hex[:12]
         self._run = wandb.init(
             mode=os.environ.get("WANDB_MODE", "offline"),
             dir=workdir,
@@ -104,12 +119,14 @@ class WandB:
         # earlier step.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
+        if was is None:
+            self._run.config.update(dict(begin.hparams))
+            for step, scalars in begin.written:
+                self.write_scalars(step, scalars)
+            _keep(workdir, ".wandb_run", run_id)
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         self._run.log({"step": step, **scalars})
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        self._run.config.update(hparams)
 
     def close(self) -> None:
         self._run.finish()
@@ -119,7 +136,8 @@ class MLflow:
     """A run of MLflow: in the run folder's mlflow.db (SQLite), unless MLFLOW_TRACKING_URI says
     otherwise."""
 
-    def __init__(self, workdir: str):
+    def __init__(self, begin: _Begin):
+        workdir = begin.workdir
         import mlflow
         from mlflow import entities
 
@@ -143,13 +161,11 @@ class MLflow:
         else:
             self._client.update_run(run_id, status="RUNNING")
         self._run_id = run_id
-        if not self._is_new:  # what a run that was killed had not yet written
-            for line in lines_up_to(os.path.join(workdir, "metrics.jsonl"), step=sys.maxsize):
-                scalars = json.loads(line)
-                step = scalars.pop("step")
-                self.write_scalars(
-                    step, {k: math.nan if x is None else x for k, x in scalars.items()}
-                )
+        params = [self._entities.Param(name, str(value)) for name, value in begin.hparams.items()]
+        for i in range(0, len(params) if self._is_new else 0, _NUM_PARAMS):
+            self._client.log_batch(run_id, params=params[i : i + _NUM_PARAMS])
+        for step, scalars in begin.written:
+            self.write_scalars(step, scalars)
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
@@ -160,18 +176,13 @@ class MLflow:
         if time.monotonic() - self._written_at > _WRITE_SECONDS:
             self._write()
 
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        params = [self._entities.Param(name, str(value)) for name, value in hparams.items()]
-        for begin in range(0, len(params), _NUM_PARAMS):
-            self._client.log_batch(self._run_id, params=params[begin : begin + _NUM_PARAMS])
-
     def close(self) -> None:
         self._write()
         self._client.set_terminated(self._run_id)
 
     def _write(self) -> None:
-        for begin in range(0, len(self._pending), _NUM_METRICS):
-            metrics = self._pending[begin : begin + _NUM_METRICS]
+        for i in range(0, len(self._pending), _NUM_METRICS):
+            metrics = self._pending[i : i + _NUM_METRICS]
             self._client.log_batch(self._run_id, metrics=metrics)
         self._pending, self._written_at = [], time.monotonic()
 
@@ -183,7 +194,15 @@ class MLflow:
         return self._known[name]
 
 
-_MAKE: Mapping[str, Callable[[str], Any]] = {"wandb": WandB, "mlflow": MLflow}
+_MAKE: Mapping[str, Callable[[_Begin], Any]] = {"wandb": WandB, "mlflow": MLflow}
+
+
+def _written(workdir: str) -> Iterator[tuple[int, dict[str, float]]]:
+    """What is in metrics.jsonl; what is not finite is nan."""
+    for line in lines_up_to(os.path.join(workdir, "metrics.jsonl"), step=sys.maxsize):
+        scalars = json.loads(line)
+        step = scalars.pop("step")
+        yield step, {name: math.nan if x is None else x for name, x in scalars.items()}
 
 
 def _kept(workdir: str, name: str) -> str | None:

@@ -110,6 +110,12 @@ def test_a_mistake_in_a_range_is_one_line_with_its_place(load, old, new, expecte
     assert expected in message and "c.py:1" in message and "\n" not in message
 
 
+@pytest.mark.parametrize("key", ["task", "search.seed"])
+def test_what_all_trials_share_cannot_be_searched(load, key):
+    with pytest.raises(UserError, match=f"search.space.{key}: it is the same in all trials"):
+        load(f"--config.search.space.{key}=choice,1,2")
+
+
 def test_a_space_that_is_no_mapping_says_how_it_is_written(load):
     with pytest.raises(UserError, match="expected a range for each setting, such as --config.sea"):
         load("--config.search.space=log,1,2")

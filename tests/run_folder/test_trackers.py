@@ -55,8 +55,11 @@ def write_run(writer: Writers, steps: range) -> None:
 def both_runs(name: str, folder: Path) -> dict[str, dict[int, float | None]]:
     """A run that is killed after step 6 and resumes at 4; the numbers of metrics.jsonl."""
     path = str(folder / "metrics.jsonl")
-    first = Writers([JsonLines(path, resume_at=0), *trackers_of([name], workdir=str(folder))])
-    first.write_hparams(HPARAMS)
+
+    def trackers(folder: Path) -> list[Tracker]:
+        return trackers_of([name], workdir=str(folder), hparams=HPARAMS)
+
+    first = Writers([JsonLines(path, resume_at=0), *trackers(folder)])
     for step in range(7):
         first.write_scalars(step, scalars_of(step))
         if step % 2 == 0:
@@ -65,7 +68,7 @@ def both_runs(name: str, folder: Path) -> dict[str, dict[int, float | None]]:
     if name == "mlflow":  # what was not yet written when it was killed
         with open(path, "a") as file:
             file.write(json.dumps({"step": 3, "train/late": 0.5}) + "\n")
-    again = Writers([JsonLines(path, resume_at=4), *trackers_of([name], workdir=str(folder))])
+    again = Writers([JsonLines(path, resume_at=4), *trackers(folder)])
     write_run(again, range(5, 10))
     expected = defaultdict(dict)
     for line in map(json.loads, Path(path).read_text().splitlines()):
@@ -115,10 +118,28 @@ def test_a_tracker_that_hangs_holds_up_only_the_end_of_a_run_and_not_for_long(mo
     release.set()
 
 
+def test_a_tracker_that_never_began_before_a_kill_gets_what_it_missed_and_nothing_twice(
+    tmp_path, monkeypatch
+):
+    path = str(tmp_path / "metrics.jsonl")
+    write_run(Writers([JsonLines(path, resume_at=0)]), range(4))
+    seen = []
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(trackers, "_MAKE", {"wandb": lambda begin: seen.append(begin) or Keeping()})
+    again = JsonLines(path, resume_at=2)
+    (one,) = trackers_of(["wandb"], workdir=str(tmp_path), hparams=HPARAMS)
+    again.write_scalars(3, {"train/loss": 0.5})
+    again.close()
+    one.close()
+    assert seen[0].hparams == HPARAMS
+    assert [step for step, _ in seen[0].written] == [0, 0, 1, 2, 2, 2], "not what comes later"
+    assert math.isnan(seen[0].written[1][1]["dev/auc"])
+
+
 def test_a_package_that_is_not_there_is_told_before_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)  # noqa: ARG005
     with pytest.raises(UserError, match=r"needs the package 'wandb': pip install 'bigjax\[wandb\]"):
-        trackers_of(["wandb"], workdir=str(tmp_path))
+        trackers_of(["wandb"], workdir=str(tmp_path), hparams={})
 
 
 @pytest.mark.slow

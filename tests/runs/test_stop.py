@@ -2,6 +2,7 @@
 same command goes on and ends as if there had been no signal. The signal is sent from inside the
 run, so that no moment is missed however fast the machine is."""
 
+import json
 import os
 import re
 import signal
@@ -37,6 +38,29 @@ def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "run"
     train_in(workdir)
     return workdir
+
+
+def test_who_is_told_of_an_evaluation_may_end_the_run_there_which_resumes_as_if_not(
+    finished, tmp_path
+):
+    """The second evaluation is told of again, as its state was not yet saved."""
+    told = []
+
+    def end(step: int, score: float) -> None:
+        told.append((step, score))
+        if len(told) == 2:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        train_in(tmp_path / "run", evaluated=end)
+    assert not (tmp_path / "run" / "checkpoints" / str(told[1][0])).exists()
+    train_in(tmp_path / "run", evaluated=lambda *found: told.append(found))
+    assert_same_run(tmp_path / "run", finished)
+    assert told[1] == told[2]
+    lines = map(json.loads, (finished / "metrics.jsonl").read_text().splitlines())
+    dev = [(line["step"], line) for line in lines if "dev/loss" in line]
+    assert [step for step, _ in told[:1] + told[2:]] == [step for step, _ in dev]
+    assert all(score in line.values() for (_, line), (_, score) in zip(dev, told[:1] + told[2:]))
 
 
 # --- a first signal -------------------------------------------------------------------------------
