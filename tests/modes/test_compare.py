@@ -153,7 +153,7 @@ def test_runs_that_do_not_compare_are_refused_with_what_differs(tmp_path):
     [
         (Flags("compare"), [], "--mode=compare needs --runs=A,B,..."),
         (Flags("compare", runs="a,b"), ["--config.seed=1"], "leave out --config.seed"),
-        (Flags(runs="a,b"), [], "--runs goes with --mode=compare, not with --mode=tra"),
+        (Flags(runs="a,b"), [], "--runs goes with --mode=compare"),
         (Flags("compare", runs="a", seeds="1"), [], "--seeds goes with --mode=train, not with"),
     ],
 )
