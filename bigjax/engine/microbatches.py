@@ -27,7 +27,8 @@ def split(batch: Batch, *, num_parts: int) -> dict[str, jax.Array]:
     """The batch (B, ...) as parts (num_parts, B / num_parts, ...). Row i goes to part
     i % num_parts, so each device's rows stay where they are."""
     return jax.tree.map(
-        lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+        lambda x: x.reshape(len(x) // num_parts, num_parts, *x.shape[1:]).swapaxes(0, 1),
+        dict(batch),
     )
 
 

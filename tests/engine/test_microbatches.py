@@ -103,3 +103,9 @@ def test_num_chunks_is_the_least_that_divides_the_rows_and_keeps_to_the_size():
             least = -(-num_rows // rows)
             expected = fits[0] if fits[0] <= 2 * least else 1
             assert microbatches.num_chunks(num_rows, rows=rows) == expected
+
+
+def test_an_array_without_columns_is_parted_too():
+    """As a table without categories has one."""
+    parts = microbatches.split({"none": jnp.zeros((6, 0))}, num_parts=3)
+    assert parts["none"].shape == (3, 2, 0)
