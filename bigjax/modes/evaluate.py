@@ -1,6 +1,7 @@
 """Owns `--mode=evaluate`: scoring a finished run again, from its folder and the data of the splits
 that are scored alone; or a model of elsewhere."""
 
+import os
 from typing import Any
 
 from bigjax.checkpoints.starting_points import trained
@@ -14,7 +15,7 @@ from bigjax.loop.loop import Progress, alone_in, labels
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
 from bigjax.run_folder import folder
-from bigjax.run_folder.writers import Terminal, Writers
+from bigjax.run_folder.writers import JsonLines, Terminal, Writers
 
 SPLITS = ("dev", "test")
 
@@ -43,6 +44,7 @@ def score_folder(
         variables, _ = opening.variables_of(scorer, opened)
         if distributed.is_first():
             folder.write_start(output, config=config, task=scorer.task, source=place)
+            JsonLines(os.path.join(output, "metrics.jsonl"), resume_at=0).close()  # no curves
         return _scored(scorer, variables, step=0, workdir=output, stop=stop, progress=progress)
 
 

@@ -194,6 +194,23 @@ def test_a_hugging_face_folder_with_a_head_is_used_like_a_run(load, tiny_bert):
     assert answer["text"] == TEXT and exact(answer)
 
 
+def test_a_hugging_face_folder_is_scored_with_data_of_the_users(
+    tiny_bert, finished_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sharding, "make_mesh", one_device)
+    config, labels = finished_run[1], json.loads((Path(tiny_bert) / "config.json").read_text())
+    copy = shutil.copytree(tiny_bert, tmp_path / "copy")
+    labels["id2label"] = {"0": "O", "1": "B-LOC", "2": "B-PER"}
+    (copy / "config.json").write_text(json.dumps(labels))
+    out = tmp_path / "scores"
+    scores = evaluate.score_folder(config, place=str(copy), output=str(out))
+    assert {"dev/entity_f1", "test/entity_f1"} <= set(scores) and (out / "report.html").exists()
+    with pytest.raises(UserError, match="is a run; give a folder for the results alone"):
+        evaluate.score_folder(config, place=str(copy), output=str(finished_run[0]))
+    with pytest.raises(UserError, match="say with --output=DIR where results go"):
+        evaluate.score_folder(config, place=str(copy), output=None)
+
+
 def test_what_is_no_model_is_one_line(tmp_path, tiny_bert, load):
     copy = shutil.copytree(tiny_bert, tmp_path / "copy")
     config = json.loads((copy / "config.json").read_text())
