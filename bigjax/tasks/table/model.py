@@ -80,7 +80,7 @@ def _apply(
     too, a scalar that no decoding sees."""
     numbers_BN, codes_BM = batch["numbers"], batch["categories"]
     if key is None:
-        mask_B = jnp.ones(len(numbers_BN), bool)
+        mask_B = jnp.ones(numbers_BN.shape[:1], bool)
         y_BK = network.apply(variables, numbers_BN, codes_BM, mask_B=mask_B, dropout=ops.NO_DROPOUT)
         return _outputs(y_BK, num_classes=num_classes), {}
     dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])

@@ -25,6 +25,7 @@ from bigjax.models.mlp import TABLE_NETWORK
 from bigjax.tasks.classes import adopt_head, calibrating, class_weights
 from bigjax.tasks.table import explain, scoring, settings
 from bigjax.tasks.table.model import make_model
+from bigjax.tasks.table.portable import portable
 from bigjax.tasks.table.settings import Loss
 from bigjax.tasks.table.use import COLUMNS_FILE, use_of
 from bigjax.tasks.task import Calibrating, Data, Model, Scoring, Task
@@ -65,9 +66,10 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
 def _task(config: Config, tables: Tables, *, weights_K: np.ndarray | None) -> Task:
     plan, splits = tables.plan, tables.splits
     batch_rows = config.of(Evaluation).batch_rows
+    model = _model(config, plan, weights_K=weights_K)
     return Task(
         name="table",
-        model=_model(config, plan, weights_K=weights_K),
+        model=model,
         data=Data(
             train=_train_set(config, splits["train"]) if "train" in splits else None,
             evals={
@@ -87,7 +89,9 @@ def _task(config: Config, tables: Tables, *, weights_K: np.ndarray | None) -> Ta
             calibrating=_calibrating(splits) if plan.target.classes else None,
             explain=functools.partial(explain.explain, splits, plan=plan, batch_rows=batch_rows),
         ),
-        use=use_of(plan, batch_rows=batch_rows),
+        use=use_of(plan, batch_rows=batch_rows)._replace(
+            portable=lambda: portable(model, plan=plan, splits=splits, file=COLUMNS_FILE)
+        ),
     )
 
 

@@ -214,3 +214,25 @@ def test_the_parameters_of_another_run_are_taken_where_its_columns_are_the_same(
     assert list(kept) == ["hidden_0"] and "head is not taken" in note
     fewer = plan._replace(columns=plan.columns[:2])
     assert task._adopt(params, str(tmp_path), plan=fewer)[0] == {}
+
+
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_what_is_handed_over_answers_as_predictions_do(name):
+    config = load("classify" if name == "wine" else "regress", {**SKLEARN, "data.train": name})
+    made = task.make(config)
+    variables = nn.meta.unbox(jax.jit(made.model.init)(jax.random.key(0)))
+    leaving = made.use.portable()
+    params = leaving.params(variables)
+    samples = leaving.samples(params, "dev", 40)
+    apply = jax.jit(leaving.apply)
+    found = [np.asarray(apply(params, batch)) for batch in samples.batches]
+    assert all(x.shape[1] == leaving.outputs[1] for x in found)
+    rows = made.data.evals["dev"]
+    num = rows.num_examples
+    outputs = made.model.apply(variables, rows.rows(np.arange(num)), None)[0]
+    values = np.asarray(outputs["logits"] if "logits" in outputs else outputs["value"][:, None])
+    at = np.linspace(0, num - 1, min(num, 40)).astype(int)
+    np.testing.assert_allclose(samples.compared(found), values[at], atol=1e-5)
+    assert len(samples.answers(found)) == len(samples.given) == len(at)
+    with pytest.raises(UserError, match="transformers has no model of tables"):
+        leaving.huggingface(params)
