@@ -56,9 +56,14 @@ def search(config: Config, *, workdir: str, progress: Progress) -> None:
       UserError: bad input, or no trial could be trained; `Stopped` after a signal.
     """
     found = _begin(config, workdir=workdir)
+    with contextlib.closing(found.study):
+        _run_trials(found, progress=progress)
+
+
+def _run_trials(found: _Search, *, progress: Progress) -> None:
     num_finished = sum(trial.is_finished for trial in found.study.trials())
     print(
-        f"search over {', '.join(config.space)}: {found.num_trials} trials "
+        f"search over {', '.join(found.config.space)}: {found.num_trials} trials "
         f"({found.options.method}), {num_finished} of them finished",
         flush=True,
     )

@@ -70,6 +70,13 @@ class Study:
                 ) from error
             self._compare(json.loads(json.dumps(made_of)), where=f"{where}, study {name!r}")
 
+    def close(self) -> None:
+        """Closes the connections to a database."""
+        engine = getattr(self._storage, "engine", None)
+        if engine is not None:
+            self._storage.remove_session()
+            engine.dispose()
+
     def trials(self) -> list[Trial]:
         """All there are, in order of their numbers."""
         return [self._trial(found) for found in self._study.get_trials(deepcopy=False)]
@@ -164,7 +171,7 @@ def _storage(where: str) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     if "://" in where:
-        return optuna.storages.get_storage(where)
+        return optuna.storages.RDBStorage(where)
     # Optuna's own lock of the file outlives a killed process by half a minute.
     lock = Turn(f"{where}.lock")
     with lock:

@@ -1,6 +1,7 @@
 """`--mode=search`: one that is killed anywhere ends as one that is not, several processes share
 its trials, and whatever cannot be trained is said."""
 
+import contextlib
 import itertools
 import math
 import runpy
@@ -124,7 +125,8 @@ def run(config, workdir: Path):
 
 
 def trials_in(config, workdir: Path):
-    return mode._begin(config, workdir=str(workdir)).study.trials()
+    with contextlib.closing(mode._begin(config, workdir=str(workdir)).study) as study:
+        return study.trials()
 
 
 @pytest.mark.parametrize("gap", [19, pytest.param(1, marks=pytest.mark.slow)])
