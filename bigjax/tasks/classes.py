@@ -17,6 +17,15 @@ from bigjax.scores.losses import cross_entropy
 from bigjax.scores.metrics import Confusion, Mean
 from bigjax.tasks.task import Calibrating, Score, Scores
 
+# Scores that every task over classes declares, each class against the rest.
+OVER_CLASSES = (
+    Score("macro_precision", "Macro precision"),
+    Score("macro_recall", "Macro recall"),
+    Score("macro_f1", "Macro F1"),
+    Score("roc_auc", "ROC-AUC"),
+    Score("average_precision", "Average precision"),
+    Score("calibration_error", "Calibration error", higher_is_better=False),
+)
 MAX_LISTED = 100  # rows of the table by class, and classes of a confusion matrix
 NUM_CONFUSIONS = 20  # listed where there are too many classes for a matrix
 

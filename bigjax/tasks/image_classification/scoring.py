@@ -17,6 +17,7 @@ from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.tasks.classes import (
     MAX_LISTED,
+    OVER_CLASSES,
     class_table,
     confusion_section,
     macro_f1_parts,
@@ -37,12 +38,7 @@ def declared(class_names: Sequence[str]) -> tuple[Score, ...]:
         Score("loss", "Loss", "loss", higher_is_better=False),
         Score("accuracy", "Accuracy", "accuracy"),
         *((top,) if len(class_names) > TOP_K else ()),
-        Score("macro_precision", "Macro precision"),
-        Score("macro_recall", "Macro recall"),
-        Score("macro_f1", "Macro F1"),
-        Score("roc_auc", "ROC-AUC"),
-        Score("average_precision", "Average precision"),
-        Score("calibration_error", "Calibration error", higher_is_better=False),
+        *OVER_CLASSES,
     )
 
 

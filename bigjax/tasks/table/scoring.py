@@ -14,6 +14,7 @@ from bigjax.scores.metrics import Confusion
 from bigjax.scores.value_scores import value_scores
 from bigjax.tasks.classes import (
     MAX_LISTED,
+    OVER_CLASSES,
     class_table,
     confusion_section,
     known,
@@ -50,12 +51,7 @@ def declared(target: Target) -> tuple[Score, ...]:
         loss._replace(title="Log-loss"),
         Score("accuracy", "Accuracy", "accuracy"),
         *of_one,
-        Score("macro_precision", "Macro precision"),
-        Score("macro_recall", "Macro recall"),
-        Score("macro_f1", "Macro F1"),
-        Score("roc_auc", "ROC-AUC"),
-        Score("average_precision", "Average precision"),
-        Score("calibration_error", "Calibration error", higher_is_better=False),
+        *OVER_CLASSES,
     )
 
 

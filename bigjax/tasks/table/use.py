@@ -64,9 +64,7 @@ def _average(outputs: Sequence[Outputs]) -> Outputs:
     """Probabilities, or values, of several models."""
     if "value" in outputs[0]:
         return {"value": np.mean([found["value"] for found in outputs], axis=0)}
-    mean = np.mean([class_scores.softmax(found["logits"]) for found in outputs], axis=0)
-    with np.errstate(divide="ignore"):
-        return {"logits": np.log(mean)}
+    return {"logits": class_scores.mean_logits([found["logits"] for found in outputs])}
 
 
 def _csv_header(row: Row, answer: Mapping[str, Any]) -> str:
