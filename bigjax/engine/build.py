@@ -141,18 +141,6 @@ def _check_whole_batch(optimizer: Optimizer, task: Task) -> None:
         )
 
 
-def _check_scores(config: Config, task: Task) -> None:
-    """Raises UserError where what training goes by is not there."""
-    best_score(config, task)
-    for key in ("patience", "target"):
-        value = getattr(config.of(Evaluation), key)
-        if value is not None and "dev" not in task.data.evals:
-            raise UserError(
-                f"config.eval.{key}={value}: there is no dev split to go by; give one, or leave "
-                f"eval.{key} out"
-            )
-
-
 def duration(
     config: Config, what: str, *, section: str, task: Task, total_steps: int | None = None
 ) -> float | None:
