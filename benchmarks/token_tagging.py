@@ -128,7 +128,7 @@ def _setup(flags: argparse.Namespace) -> Any:
 
 def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
     """The sentences of each update, as the PyTorch worker reads them."""
-    from bigjax.tasks.token_tagging.settings import Rows
+    from bigjax.tasks.encoders import Rows
 
     setup = _setup(flags)
     dataset = setup.task.data.train

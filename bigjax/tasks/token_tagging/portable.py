@@ -3,7 +3,6 @@ folder that transformers loads as a model for token classification."""
 
 import functools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -13,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.text import packing
-from bigjax.data.text.packing import Packing
 from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, ops
+from bigjax.tasks import encoders
+from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.portable import Folder, Input, Portable, Samples
 from bigjax.tasks.token_tagging import decoding, rows, scoring
 from bigjax.tasks.token_tagging.model import Tagger
@@ -27,41 +27,17 @@ from bigjax.tasks.token_tagging.settings import Decoding
 BATCH_ROWS = 32
 BUCKETS = {"batch": (1, 8), "length": (32, 128)}  # and the longest length that the model knows
 WIDTH = 16  # widths of batches are multiples of it, so that few are to be compiled
-FAMILY_FILE = "family.json"  # in the run folder
 LABELS_FILE, CRF_FILE = "labels.json", "crf.safetensors"
 _OF_CRF = ("transitions", "start", "end")
 
 
 class Trained(NamedTuple):
-    """What a trained tagger is, besides its parameters. family: of `huggingface.FAMILIES`. head:
-    "linear" or "crf"."""
+    """What a trained tagger is, besides its parameters. head: "linear" or "crf"."""
 
-    sizes: bert.Sizes
-    family: str
+    encoder: Encoder
     tags: Sequence[str]
-    tokenizer: Any
     head: str
     how: Decoding
-
-    @property
-    def longest(self) -> int:
-        return self.sizes.max_positions - self.sizes.position_offset
-
-
-def read_family(folder: str, *, sizes: bert.Sizes) -> str:
-    """Which of `huggingface.FAMILIES` the encoder of a run is of; earlier runs did not keep it."""
-    path = os.path.join(folder, FAMILY_FILE)
-    if not os.path.exists(path):
-        return huggingface.model_type_of(sizes)
-    try:
-        with open(path, encoding="utf-8") as file:
-            family = json.load(file)["model_type"]
-        huggingface.FAMILIES[family]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
-        ) from error
-    return family
 
 
 def portable(trained: Trained, *, splits: Mapping[str, Split]) -> Portable:
@@ -72,20 +48,21 @@ def portable(trained: Trained, *, splits: Mapping[str, Split]) -> Portable:
             "with --config.decode.kind=viterbi"
         )
     dims = ("batch", "length")
-    lengths = sorted({trained.longest, *(n for n in BUCKETS["length"] if n < trained.longest)})
+    sizes, longest = trained.encoder.sizes, trained.encoder.longest
+    lengths = sorted({longest, *(n for n in BUCKETS["length"] if n < longest)})
     # No choice of the run's changes the function: dropout, rematerialization, scanned layers.
     head = {"linear": ops.Dense, "crf": crf.Head}[trained.head]
-    tagger = Tagger(trained.sizes, bert.Compute(), len(trained.tags), head)
+    tagger = Tagger(sizes, bert.Compute(), len(trained.tags), head)
     return Portable(
         inputs={"tokens": Input(dims, "int32"), "mask": Input(dims, "bool")},
         outputs=(*dims, len(trained.tags)),
-        limits={"length": trained.longest},
+        limits={"length": longest},
         buckets=[{"batch": b, "length": n} for b in BUCKETS["batch"] for n in lengths],
-        params=functools.partial(_params, num_layers=trained.sizes.num_layers),
+        params=functools.partial(encoders.plain_params, num_layers=sizes.num_layers),
         apply=functools.partial(_apply, tagger),
         samples=functools.partial(_samples, trained, splits),
         files=lambda params: {
-            "tokenizer.json": trained.tokenizer.to_str(pretty=True),
+            "tokenizer.json": trained.encoder.tokenizer.to_str(pretty=True),
             LABELS_FILE: _labels(trained, params),
         },
         imports="from tokenizers import Tokenizer\n",
@@ -101,14 +78,6 @@ def _text(name: str) -> str:
 
 def _example(name: str) -> str:
     return _text(name).replace("DECODE\n", _text("decode.py.txt"))
-
-
-def _params(variables: Any, *, num_layers: int) -> Any:
-    params = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["params"])
-    if "layers" in params["encoder"]:
-        encoder = huggingface.unstack_layers(params["encoder"], num_layers=num_layers)
-        params = {**params, "encoder": encoder}
-    return params
 
 
 def _apply(tagger: Tagger, params: Any, inputs: Mapping[str, jax.Array]) -> jax.Array:
@@ -134,13 +103,13 @@ def _labels(trained: Trained, params: Any) -> str:
     between = decoding.scores(_transitions(trained, params), trained.tags)
     if trained.how.kind == "argmax":  # each tag by itself
         between = np.zeros_like(between)
-    before, after = (ids.tolist() for ids in special_tokens(trained.tokenizer))
+    before, after = (ids.tolist() for ids in special_tokens(trained.encoder.tokenizer))
     facts = {
         "labels": list(trained.tags),
-        "max_tokens": trained.longest,
+        "max_tokens": trained.encoder.longest,
         "before": before,
         "after": after,
-        "unknown": unknown_token(trained.tokenizer),
+        "unknown": unknown_token(trained.encoder.tokenizer),
         "transitions": between.tolist(),
     }
     return json.dumps(facts, ensure_ascii=False) + "\n"
@@ -151,10 +120,9 @@ def _samples(
 ) -> Samples:
     length = splits[name].packing.row_length
     sentences = _chosen(splits[name].sentences, most=most)
-    split = rows.encode_split(
-        sentences, tags=trained.tags, tokenizer=trained.tokenizer, row_length=length
-    )
-    split = split._replace(packing=_one_a_row(split.windows.lengths, row_length=length))
+    tokenizer = trained.encoder.tokenizer
+    split = rows.encode_split(sentences, tags=trained.tags, tokenizer=tokenizer, row_length=length)
+    split = split._replace(packing=encoders.one_a_row(split.windows.lengths, row_length=length))
     data = rows.dataset(
         split, rows=packing.once(split.packing), batch_rows=BATCH_ROWS, targets=rows.tags
     )
@@ -187,7 +155,9 @@ def _samples(
         compared=lambda logits: rows.by_word(split, outputs(logits)),
         answers=answers,
         given=[
-            words if _reads_alike(split, i, words=words, tokenizer=trained.tokenizer) else None
+            words
+            if _reads_alike(split, i, words=words, tokenizer=trained.encoder.tokenizer)
+            else None
             for i, words in enumerate(sentences.words)
         ],
         score=lambda logits: scoring.score(
@@ -215,43 +185,26 @@ def _reads_alike(split: Split, number: int, *, words: Sequence[str], tokenizer: 
     return last == first + 1 and tokens.tolist() == plain
 
 
-def _one_a_row(lengths: np.ndarray, *, row_length: int) -> Packing:
-    places = np.arange(len(lengths) + 1, dtype=np.int64)
-    return Packing(places, places[:-1], np.asarray(lengths, np.int32), row_length)
-
-
 # --- as transformers has it ---
 
 
 def _folder(trained: Trained, params: Any) -> Folder:
     head = params["head"]
-    arrays = huggingface.arrays_of(params["encoder"], model_type=trained.family)
+    arrays = huggingface.arrays_of(params["encoder"], model_type=trained.encoder.family)
     arrays[f"{huggingface.HEAD}.weight"] = huggingface.as_theirs("kernel", head["kernel"])
     arrays[f"{huggingface.HEAD}.bias"] = huggingface.as_theirs("bias", head["bias"])
-    special = _special_tokens(trained.tokenizer)
-    pad = trained.tokenizer.token_to_id(special["pad_token"]) if "pad_token" in special else 0
     config = {
-        "architectures": [huggingface.architecture(trained.family, "ForTokenClassification")],
-        "pad_token_id": pad,
-        **huggingface.config_of(trained.sizes, model_type=trained.family),
+        **encoders.huggingface_config(trained.encoder, task="ForTokenClassification"),
         "id2label": {str(i): tag for i, tag in enumerate(trained.tags)},
         "label2id": {tag: i for i, tag in enumerate(trained.tags)},
         "problem_type": "single_label_classification",
         "dtype": "float32",
     }
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": trained.longest,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "clean_up_tokenization_spaces": False,
-        **special,
-    }
     return Folder(
         arrays=arrays,
         config=config,
         files={
-            "tokenizer.json": trained.tokenizer.to_str(pretty=True),
-            "tokenizer_config.json": json.dumps(tokenizer_config, indent=1) + "\n",
+            **encoders.huggingface_files(trained.encoder),
             LABELS_FILE: _labels(trained, params),
         },
         beside={} if trained.head == "linear" else {CRF_FILE: {k: head[k] for k in _OF_CRF}},
@@ -266,7 +219,7 @@ def _note(trained: Trained) -> str:
     lines = [
         "A word is tagged at its first sub-word, so the pipeline is given "
         '`aggregation_strategy="first"`. '
-        f"It cuts off what is beyond {trained.longest} tokens: give one sentence at a time."
+        f"It cuts off what is beyond {trained.encoder.longest} tokens: give one sentence at a time."
     ]
     if trained.head == "crf":
         lines.append(
@@ -281,15 +234,3 @@ def _note(trained: Trained) -> str:
             "no entity begins in its middle, as the scores below do: they differ now and then."
         )
     return "\n\n".join(lines)
-
-
-def _special_tokens(tokenizer: Any) -> dict[str, str]:
-    """As transformers calls them; those that the tokenizer has."""
-    before, after = special_tokens(tokenizer)
-    name = lambda ids: tokenizer.id_to_token(int(ids[0]))  # noqa: E731
-    vocab = tokenizer.get_vocab()
-    found = {"cls_token": name(before), "sep_token": name(after)}
-    found["unk_token"] = tokenizer.id_to_token(unknown_token(tokenizer))
-    others = [("pad_token", "[PAD]"), ("pad_token", "<pad>")]
-    others += [("mask_token", "[MASK]"), ("mask_token", "<mask>")]
-    return found | {key: token for key, token in others if token in vocab}

@@ -4,42 +4,11 @@ import dataclasses
 from typing import Annotated, Literal
 
 from bigjax.config.choices import IfNone, Sections
-from bigjax.config.fields import AtLeast, Between
+from bigjax.config.fields import Between
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.models.bert import Compute
 from bigjax.tasks.classes import ClassWeights
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """How text is laid into the rows of a batch."""
-
-    row_length: Annotated[
-        int,
-        AtLeast(10),
-        "tokens in a row, which holds several sentences; a longer sentence is split into "
-        "overlapping windows",
-    ] = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Vocabulary:
-    """Of an encoder that starts from random weights."""
-
-    vocab_size: Annotated[
-        int, AtLeast(32), "entries of the WordPiece vocabulary trained on the training split"
-    ] = 8192
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NewEncoder:
-    """The sizes of an encoder that starts from random weights."""
-
-    num_layers: Annotated[int, AtLeast(1), "Transformer layers"] = 4
-    hidden_size: Annotated[int, AtLeast(1), "features of a token, a multiple of num_heads"] = 256
-    num_heads: Annotated[int, AtLeast(1), "attention heads in a layer"] = 4
-    mlp_size: Annotated[int, AtLeast(1), "features inside a layer's feed-forward part"] = 1024
-    max_positions: Annotated[int, AtLeast(1), "the longest row_length that is possible"] = 512
+from bigjax.tasks.encoders import NewEncoder, Rows, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

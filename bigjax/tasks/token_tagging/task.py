@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.config.sections import Batch, Evaluation, Init, Run
+from bigjax.config.sections import Batch, Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import inspection, packing, tokenization
@@ -21,8 +21,10 @@ from bigjax.data.text.sentences import PRE_SPLIT, Sentences
 from bigjax.data.text.tags import tag_names
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
-from bigjax.models import bert, crf, huggingface, origins
+from bigjax.models import bert, crf, huggingface
+from bigjax.tasks import encoders
 from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
 from bigjax.tasks.token_tagging import (
     confidence,
@@ -35,14 +37,14 @@ from bigjax.tasks.token_tagging import (
     use,
 )
 from bigjax.tasks.token_tagging.model import Tagger, make_crf_model, make_model
-from bigjax.tasks.token_tagging.portable import FAMILY_FILE, Trained, portable, read_family
+from bigjax.tasks.token_tagging.portable import Trained, portable
 from bigjax.tasks.token_tagging.rows import Split
-from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss, Rows, Vocabulary
+from bigjax.tasks.token_tagging.settings import Decoding, Head, Loss
 
 SECTIONS = settings.SECTIONS
 HEADS = ("ForTokenClassification",)  # what Hugging Face's models of this task are called
-# In the run folder: names of tags; the encoder's sizes; the rule that cut text into words.
-TAGS_FILE, ENCODER_FILE, WORDS_FILE = "tags.txt", "encoder.json", "words.json"
+# In the run folder, beside what is kept of the encoder: names of tags; the rule that cut words.
+TAGS_FILE, WORDS_FILE = "tags.txt", "words.json"
 
 # What a batch holds for the loss of each head.
 TARGETS = {"linear": rows.tags, "crf": rows.tags_in_context}
@@ -56,23 +58,18 @@ def make(config: Config) -> Task:
     """
     sentences = config.of(SOURCE)
     tags = tag_names(list(sentences.values()))
-    tokenizer, sizes, family, pretrained = _start(config, sentences["train"], tags=tags)
-    splits = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
+    encoder = encoders.start(config, sentences["train"].words)
+    splits = _encode_splits(config, sentences, tags=tags, encoder=encoder)
     scan_layers = config.of(bert.Compute).scan_layers
     model = _model(
         config,
-        sizes,
+        encoder,
         tags=tags,
         labels=splits["train"].labels,
-        pretrained=pretrained,
-        adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=sizes),
+        adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=encoder.sizes),
     )
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
-    given |= {
-        "rule": sentences["train"].origin.rule,
-        "seen": slices.kept(splits["train"], tags=tags),
-    }
-    return _task(config, model, splits, **given)
+    rule, seen = sentences["train"].origin.rule, slices.kept(splits["train"], tags=tags)
+    return _task(config, model, splits, tags=tags, encoder=encoder, rule=rule, seen=seen)
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
@@ -82,36 +79,32 @@ def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
     Raises:
       UserError: files of the run, or data, that cannot be read; a tag that the run does not know.
     """
-    tokenizer = tokenization.load_tokenizer(folder)
-    if os.path.exists(os.path.join(folder, ENCODER_FILE)):
-        sizes = _read_sizes(os.path.join(folder, ENCODER_FILE))
+    encoder = encoders.load(folder)
+    if encoder.origin is None:
         tags = _read_tags(os.path.join(folder, TAGS_FILE))
-        family, pretrained = read_family(folder, sizes=sizes), None
     else:
-        sizes, family = huggingface.read_sizes(folder), huggingface.read_model_type(folder)
         tags = _head(folder).labels
-        config = _with_rows_that_fit(config, sizes)
-        pretrained = _pretrained(config, folder, source=folder, sizes=sizes, tags=tags)
+        config = encoders.with_rows_that_fit(config, sizes=encoder.sizes)
     sentences = config.of(SOURCE, only=splits) if splits else {}
-    found = _encode_splits(config, sentences, tags=tags, tokenizer=tokenizer, sizes=sizes)
-    model = _model(config, sizes, tags=tags, pretrained=pretrained)
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
-    given |= {"rule": _read_rule(os.path.join(folder, WORDS_FILE)), "seen": slices.read(folder)}
-    return _task(config, model, found, **given)
+    found = _encode_splits(config, sentences, tags=tags, encoder=encoder)
+    model = _model(config, encoder, tags=tags)
+    rule, seen = _read_rule(os.path.join(folder, WORDS_FILE)), slices.read(folder)
+    return _task(config, model, found, tags=tags, encoder=encoder, rule=rule, seen=seen)
 
 
 def _model(
     config: Config,
-    sizes: bert.Sizes,
+    encoder: Encoder,
     *,
     tags: Sequence[str],
     labels: np.ndarray | None = None,
-    pretrained: Callable[[], Pretrained] | None = None,
     adopt: Callable[..., Any] | None = None,
 ) -> Model:
     """labels: those of training, which "balanced" weights are of; None where nothing is trained."""
-    loss, parts = config.of(Loss), (sizes, config.of(bert.Compute), len(tags))
-    given = {"pretrained": pretrained, "adopt": adopt}
+    loss, compute = config.of(Loss), config.of(bert.Compute)
+    parts = (encoder.sizes, compute, len(tags))
+    pretrained = functools.partial(_pretrained, encoder, tags=tags, scan_layers=compute.scan_layers)
+    given = {"pretrained": pretrained if encoder.origin else None, "adopt": adopt}
     if config.of(Head).head == "linear":
         weights_T = None
         if labels is not None:
@@ -133,40 +126,13 @@ def _encode_splits(
     sentences: Mapping[str, Sentences],
     *,
     tags: Sequence[str],
-    tokenizer: Any,
-    sizes: bert.Sizes,
+    encoder: Encoder,
 ) -> dict[str, Split]:
-    row_length = _row_length(config, sizes)
-    splits = {
-        name: rows.encode_split(found, tags=tags, tokenizer=tokenizer, row_length=row_length)
-        for name, found in sentences.items()
-    }
-    largest = max((int(split.windows.tokens.max()) for split in splits.values()), default=0)
-    if largest >= sizes.vocab_size:
-        raise UserError(
-            f"init.checkpoint: tokenizer.json gives id {largest}, and config.json's vocab_size is "
-            f"{sizes.vocab_size}: they do not belong together"
-        )
+    given = {"tags": tags, "tokenizer": encoder.tokenizer}
+    given["row_length"] = encoders.row_length(config, sizes=encoder.sizes)
+    splits = {name: rows.encode_split(found, **given) for name, found in sentences.items()}
+    encoders.check_ids((split.windows for split in splits.values()), sizes=encoder.sizes)
     return splits
-
-
-def _with_rows_that_fit(config: Config, sizes: bert.Sizes) -> Config:
-    """The settings for a model that was trained with other ones: rows no longer than it knows."""
-    most = sizes.max_positions - sizes.position_offset
-    text = config.values["text"]
-    short = {**text, "row_length": min(most, text["row_length"])}
-    return config._replace(values={**config.values, "text": short})
-
-
-def _row_length(config: Config, sizes: bert.Sizes) -> int:
-    row_length = config.of(Rows).row_length
-    if row_length > sizes.max_positions - sizes.position_offset:
-        raise UserError(
-            f"text.row_length={row_length} is more than the "
-            f"{sizes.max_positions - sizes.position_offset} positions that the model knows; choose "
-            "a shorter row: longer sentences are split into windows"
-        )
-    return row_length
 
 
 def _task(
@@ -175,14 +141,11 @@ def _task(
     splits: Mapping[str, Split],
     *,
     tags: Sequence[str],
-    tokenizer: Any,
-    sizes: bert.Sizes,
-    family: str,
+    encoder: Encoder,
     rule: str,
     seen: str | None,
 ) -> Task:
     """seen: what is kept of the entities of training (`slices.py`)."""
-    given = {"tags": tags, "tokenizer": tokenizer, "sizes": sizes, "family": family}
     return Task(
         name="token_tagging",
         model=model,
@@ -203,7 +166,7 @@ def _task(
             ),
         ),
         scoring=_scoring(splits, tags=tags, how=config.of(Decoding), seen=seen),
-        use=_use(config, splits, **given, rule=rule, seen=seen),
+        use=_use(config, splits, tags=tags, encoder=encoder, rule=rule, seen=seen),
     )
 
 
@@ -212,21 +175,18 @@ def _use(
     splits: Mapping[str, Split],
     *,
     tags: Sequence[str],
-    tokenizer: Any,
-    sizes: bert.Sizes,
-    family: str,
+    encoder: Encoder,
     rule: str,
     seen: str | None,
 ) -> Use:
-    given = {"tags": tags, "tokenizer": tokenizer, "row_length": _row_length(config, sizes)}
-    trained = Trained(sizes, family, tags, tokenizer, config.of(Head).head, config.of(Decoding))
+    given = {"tags": tags, "tokenizer": encoder.tokenizer}
+    given["row_length"] = encoders.row_length(config, sizes=encoder.sizes)
+    trained = Trained(encoder, tags, config.of(Head).head, config.of(Decoding))
     return Use(
         files={
-            "tokenizer.json": tokenizer.to_str(pretty=True),
+            **encoders.files(encoder),
             TAGS_FILE: "\n".join(tags) + "\n",
-            ENCODER_FILE: json.dumps(_size_record(sizes), indent=1) + "\n",
             WORDS_FILE: json.dumps({"rule": rule}) + "\n",
-            FAMILY_FILE: json.dumps({"model_type": family}) + "\n",
             **({slices.FILE: seen} if seen is not None else {}),
         },
         encode=functools.partial(
@@ -238,10 +198,10 @@ def _use(
         takes="text",
         prepare=functools.partial(use.prepare, rule=rule),
         formats=use.formats(tags),
-        model_files=(ENCODER_FILE, FAMILY_FILE),
+        model_files=(encoders.ENCODER_FILE, encoders.FAMILY_FILE),
         of_training=(slices.FILE,),
         average=use.average,
-        observe=functools.partial(use.observe, knows=tokenization.knows(tokenizer)),
+        observe=functools.partial(use.observe, knows=tokenization.knows(encoder.tokenizer)),
         given=lambda split: list(splits[split].sentences.words) if split in splits else [],
         portable=lambda: portable(trained, splits=splits),
         questions=functools.partial(explaining.questions, **given),
@@ -283,52 +243,15 @@ def _eval_set(config: Config, split: Split) -> Dataset:
     )
 
 
-def _start(
-    config: Config, train: Sentences, *, tags: Sequence[str]
-) -> tuple[Any, bert.Sizes, str, Callable[[], Pretrained] | None]:
-    """Tokenizer, sizes, family, and where the parameters come from: a folder, or nowhere."""
-    checkpoint = config.of(Init).checkpoint
-    if checkpoint is None:
-        tokenizer = tokenization.train_wordpiece(
-            train.words, vocab_size=config.of(Vocabulary).vocab_size
-        )
-        sizes = bert.Sizes(
-            vocab_size=tokenizer.get_vocab_size(),
-            **dataclasses.asdict(config.of(settings.NewEncoder)),
-        )
-        if sizes.hidden_size % sizes.num_heads:
-            raise UserError(
-                f"model.hidden_size={sizes.hidden_size} does not divide into "
-                f"model.num_heads={sizes.num_heads} heads"
-            )
-        return tokenizer, sizes, huggingface.model_type_of(sizes), None
-    run = origins.run_of(checkpoint)
-    if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
-        sizes = _read_sizes(os.path.join(run, ENCODER_FILE))
-        return tokenization.load_tokenizer(run), sizes, read_family(run, sizes=sizes), None
-    folder, source = origins.find_folder(checkpoint)
-    sizes = huggingface.read_sizes(folder)
-    pretrained = _pretrained(config, folder, source=source, sizes=sizes, tags=tags)
-    family = huggingface.read_model_type(folder)
-    return tokenization.load_tokenizer(folder), sizes, family, pretrained
-
-
-def _pretrained(
-    config: Config, folder: str, *, source: str, sizes: bert.Sizes, tags: Sequence[str]
-) -> Callable[[], Pretrained]:
+def _pretrained(encoder: Encoder, *, tags: Sequence[str], scan_layers: bool) -> Pretrained:
     """The parameters of a Hugging Face folder, its head by the names of tags."""
-
-    def pretrained() -> Pretrained:
-        encoder = huggingface.read_params(folder, sizes=sizes)
-        if config.of(bert.Compute).scan_layers:
-            encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
-        params, note = {"encoder": encoder}, ""
-        if (found := huggingface.read_head(folder)) is not None:
-            params["head"] = {"kernel": found.kernel, "bias": found.bias}
-            params, note = adopt_head(params, theirs=found.labels, ours=tags, things="tags")
-        return Pretrained(params, source, note)
-
-    return pretrained
+    assert encoder.origin is not None
+    params: Mapping[str, Any] = {"encoder": encoders.read_params(encoder, scan_layers=scan_layers)}
+    note = ""
+    if (found := huggingface.read_head(encoder.origin.folder)) is not None:
+        params = {**params, "head": {"kernel": found.kernel, "bias": found.bias}}
+        params, note = adopt_head(params, theirs=found.labels, ours=tags, things="tags")
+    return Pretrained(params, encoder.origin.source, note)
 
 
 def _head(folder: str) -> huggingface.Head:
@@ -350,6 +273,10 @@ def _adopt(
     sizes: bert.Sizes,
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
+    encoder = encoders.laid_out(params["encoder"], sizes=sizes, scan_layers=scan_layers)
+    params = {**params, "encoder": encoder}
+    if not os.path.exists(os.path.join(folder, TAGS_FILE)):
+        return encoders.without_head(params)
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))
     was_crf = "transitions" in params["head"]
     params, note = adopt_head(params, theirs=theirs, ours=tags, things="tags")
@@ -357,39 +284,15 @@ def _adopt(
         order = [theirs.index(tag) for tag in tags]
         scores = params["head"]["transitions"][order]
         params["head"] = {**params["head"], "transitions": scores}
-    encoder = params["encoder"]
-    if scan_layers and "layers" not in encoder:
-        encoder = huggingface.stack_layers(encoder, num_layers=sizes.num_layers)
-    elif not scan_layers and "layers" in encoder:
-        encoder = huggingface.unstack_layers(encoder, num_layers=sizes.num_layers)
-    return {**params, "encoder": encoder}, note
-
-
-def _size_record(sizes: bert.Sizes) -> dict[str, Any]:
-    """Without what is None: the file of a run from before there was such a size is the same."""
-    return {name: x for name, x in dataclasses.asdict(sizes).items() if x is not None}
-
-
-def _read_sizes(path: str) -> bert.Sizes:
-    return _read(path, lambda text: bert.Sizes(**json.loads(text)))
+    return params, note
 
 
 def _read_rule(path: str) -> str:
     """The rule that cut a run's text into words; earlier runs read only words."""
     if not os.path.exists(path):
         return PRE_SPLIT
-    return _read(path, lambda text: str(json.loads(text)["rule"]))
+    return encoders.read_file(path, lambda text: str(json.loads(text)["rule"]))
 
 
 def _read_tags(path: str) -> list[str]:
-    return _read(path, lambda text: text.removesuffix("\n").split("\n"))
-
-
-def _read(path: str, parsed: Callable[[str], Any]) -> Any:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return parsed(file.read())
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected that of a run of token tagging"
-        ) from error
+    return encoders.read_file(path, lambda text: text.removesuffix("\n").split("\n"))

@@ -218,3 +218,6 @@ def test_a_head_goes_to_tags_in_another_order(tmp_path):
     (tmp_path / "tags.txt").write_text("O\nB-A\nI-B\n")
     found, note = adopt(params, str(tmp_path), **given)
     assert "head" not in found and "not taken" in note
+    (tmp_path / "tags.txt").unlink()  # a run of another task on text
+    found, note = adopt(params | {"pooler": {}}, str(tmp_path), **given)
+    assert set(found) == {"encoder"} and note == "its head is not taken, it is of another task"

@@ -27,6 +27,7 @@ from bigjax.errors import UserError
 from bigjax.loop.evaluate import evaluate
 from bigjax.models import huggingface
 from bigjax.scores import intervals
+from bigjax.tasks import encoders
 from bigjax.tasks.token_tagging import rows, scoring
 from bigjax.tasks.token_tagging import task as token_tagging
 from bigjax.trees import leaf_names
@@ -446,8 +447,9 @@ def test_a_run_of_before_embeddings_had_a_size_of_their_own_is_read(task, tmp_pa
     kept = json.loads(task.use.files["encoder.json"])
     assert "embedding_size" not in kept  # else an older run could not be resumed
     (tmp_path / "encoder.json").write_text(json.dumps(kept))
-    assert token_tagging._read_sizes(str(tmp_path / "encoder.json")).embedding_size is None
+    (tmp_path / "tokenizer.json").write_text(task.use.files["tokenizer.json"])
+    assert encoders.load(str(tmp_path)).sizes.embedding_size is None
     (tmp_path / "encoder.json").write_text(json.dumps(kept | {"embedding_size": 8}))
-    sizes = token_tagging._read_sizes(str(tmp_path / "encoder.json"))
-    assert sizes.embedding_size == 8
-    assert token_tagging._size_record(sizes) == kept | {"embedding_size": 8}
+    found = encoders.load(str(tmp_path))
+    assert found.sizes.embedding_size == 8
+    assert json.loads(encoders.files(found)["encoder.json"]) == kept | {"embedding_size": 8}

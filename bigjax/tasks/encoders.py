@@ -1,0 +1,284 @@
+"""Owns the encoder that tasks on text share, before it has a head: where its tokenizer, sizes and
+parameters come from, what a run folder keeps of it, and how it leaves the program.
+
+The network is `models/bert.py`'s, names of others' parameters are `models/huggingface.py`'s. What
+is read into rows, and the head, belong to the tasks. A run of one of them is a start for any other.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bigjax.config.fields import AtLeast
+from bigjax.config.sections import Init
+from bigjax.config.values import Config
+from bigjax.data.text import tokenization
+from bigjax.data.text.packing import Packing
+from bigjax.data.text.tokenization import special_tokens, unknown_token
+from bigjax.data.text.windowing import Windows
+from bigjax.errors import UserError
+from bigjax.models import bert, huggingface, origins
+from bigjax.models.origins import Origin
+
+# In the run folder: the encoder's sizes, and which of `huggingface.FAMILIES` it is of.
+TOKENIZER_FILE, ENCODER_FILE, FAMILY_FILE = "tokenizer.json", "encoder.json", "family.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """How text is laid into the rows of a batch."""
+
+    row_length: Annotated[
+        int,
+        AtLeast(10),
+        "tokens in a row, which holds several sentences; a longer sentence is split into "
+        "overlapping windows",
+    ] = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Of an encoder that starts from random weights."""
+
+    vocab_size: Annotated[
+        int, AtLeast(32), "entries of the WordPiece vocabulary trained on the training split"
+    ] = 8192
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewEncoder:
+    """The sizes of an encoder that starts from random weights."""
+
+    num_layers: Annotated[int, AtLeast(1), "Transformer layers"] = 4
+    hidden_size: Annotated[int, AtLeast(1), "features of a token, a multiple of num_heads"] = 256
+    num_heads: Annotated[int, AtLeast(1), "attention heads in a layer"] = 4
+    mlp_size: Annotated[int, AtLeast(1), "features inside a layer's feed-forward part"] = 1024
+    max_positions: Annotated[int, AtLeast(1), "the longest row_length that is possible"] = 512
+
+
+class Encoder(NamedTuple):
+    """What there is of an encoder beside its parameters.
+
+    tokenizer: cuts words. family: which of `huggingface.FAMILIES` it is of.
+    origin: the Hugging Face folder that holds its parameters; None where they start at random or
+      are those of a run, which the checkpoints read.
+    """
+
+    tokenizer: Any
+    sizes: bert.Sizes
+    family: str
+    origin: Origin | None = None
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that it has positions for."""
+        return self.sizes.max_positions - self.sizes.position_offset
+
+
+def start(config: Config, words: Iterable[Sequence[str]]) -> Encoder:
+    """The encoder that `init.checkpoint` names: that of a run of any task on text, or of a Hugging
+    Face folder or hub name; or a new one, whose vocabulary is learnt from `words` of training.
+
+    Raises:
+      UserError: nothing there, or nothing that can be read; sizes that do not fit each other.
+    """
+    checkpoint = config.of(Init).checkpoint
+    if checkpoint is None:
+        return _new(config, words)
+    run = origins.run_of(checkpoint)
+    if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
+        return _of_run(run)
+    return _of_folder(origins.find_folder(checkpoint))
+
+
+def load(folder: str) -> Encoder:
+    """The encoder of a finished run, or of a Hugging Face folder that is used as one.
+
+    Raises:
+      UserError: files that cannot be read.
+    """
+    if os.path.exists(os.path.join(folder, ENCODER_FILE)):
+        return _of_run(folder)
+    return _of_folder(Origin(folder, folder))
+
+
+def files(encoder: Encoder) -> dict[str, str]:
+    """Name -> content of what a run folder keeps of it."""
+    record = dataclasses.asdict(encoder.sizes)
+    # Without what is None: the file of a run from before there was such a size is the same.
+    record = {name: x for name, x in record.items() if x is not None}
+    return {
+        TOKENIZER_FILE: encoder.tokenizer.to_str(pretty=True),
+        ENCODER_FILE: json.dumps(record, indent=1) + "\n",
+        FAMILY_FILE: json.dumps({"model_type": encoder.family}) + "\n",
+    }
+
+
+def read_params(encoder: Encoder, *, scan_layers: bool) -> dict[str, Any]:
+    """The parameters in its `origin`, float32 numpy; layers in one array each if `scan_layers`."""
+    assert encoder.origin is not None
+    params = huggingface.read_params(encoder.origin.folder, sizes=encoder.sizes)
+    return laid_out(params, sizes=encoder.sizes, scan_layers=scan_layers)
+
+
+def laid_out(params: Mapping[str, Any], *, sizes: bert.Sizes, scan_layers: bool) -> dict[str, Any]:
+    """An encoder's params, whose layers are in one array each or not, as `scan_layers` says."""
+    if scan_layers and "layers" not in params:
+        return huggingface.stack_layers(dict(params), num_layers=sizes.num_layers)
+    if not scan_layers and "layers" in params:
+        return huggingface.unstack_layers(dict(params), num_layers=sizes.num_layers)
+    return dict(params)
+
+
+def without_head(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The encoder alone, of a run of another task, and the note that says so."""
+    return {"encoder": params["encoder"]}, "its head is not taken, it is of another task"
+
+
+# --- rows ---
+
+
+def row_length(config: Config, *, sizes: bert.Sizes) -> int:
+    """`text.row_length`; UserError where the model has no position for so many tokens."""
+    found, most = config.of(Rows).row_length, sizes.max_positions - sizes.position_offset
+    if found > most:
+        raise UserError(
+            f"text.row_length={found} is more than the {most} positions that the model knows; "
+            "choose a shorter row: longer sentences are split into windows"
+        )
+    return found
+
+
+def with_rows_that_fit(config: Config, *, sizes: bert.Sizes) -> Config:
+    """The settings for a model that was trained with other ones: rows no longer than it knows."""
+    most = sizes.max_positions - sizes.position_offset
+    text = config.values["text"]
+    short = {**text, "row_length": min(most, text["row_length"])}
+    return config._replace(values={**config.values, "text": short})
+
+
+def check_ids(splits: Iterable[Windows], *, sizes: bert.Sizes) -> None:
+    """UserError where a token is none of the vocabulary's."""
+    largest = max((int(windows.tokens.max()) for windows in splits), default=0)
+    if largest >= sizes.vocab_size:
+        raise UserError(
+            f"init.checkpoint: tokenizer.json gives id {largest}, and config.json's vocab_size is "
+            f"{sizes.vocab_size}: they do not belong together"
+        )
+
+
+# --- what leaves ---
+
+
+def plain_params(variables: Any, *, num_layers: int) -> Any:
+    """A model's params, float32 numpy, each layer of its "encoder" by itself."""
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["params"])
+    if "layers" in params["encoder"]:
+        encoder = huggingface.unstack_layers(params["encoder"], num_layers=num_layers)
+        params = {**params, "encoder": encoder}
+    return params
+
+
+def one_a_row(lengths: np.ndarray, *, row_length: int) -> Packing:
+    """The plan of rows with a window in each, as others batch."""
+    places = np.arange(len(lengths) + 1, dtype=np.int64)
+    return Packing(places, places[:-1], np.asarray(lengths, np.int32), row_length)
+
+
+def huggingface_config(encoder: Encoder, *, task: str) -> dict[str, Any]:
+    """What `config.json` says of the encoder in a model whose class ends with `task`."""
+    special = _special_names(encoder.tokenizer)
+    pad = encoder.tokenizer.token_to_id(special["pad_token"]) if "pad_token" in special else 0
+    return {
+        "architectures": [huggingface.architecture(encoder.family, task)],
+        "pad_token_id": pad,
+        **huggingface.config_of(encoder.sizes, model_type=encoder.family),
+    }
+
+
+def huggingface_files(encoder: Encoder) -> dict[str, str]:
+    """The files of the tokenizer, as transformers' AutoTokenizer loads it."""
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": encoder.longest,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+        **_special_names(encoder.tokenizer),
+    }
+    return {
+        TOKENIZER_FILE: encoder.tokenizer.to_str(pretty=True),
+        "tokenizer_config.json": json.dumps(tokenizer_config, indent=1) + "\n",
+    }
+
+
+def _special_names(tokenizer: Any) -> dict[str, str]:
+    """Special tokens as transformers calls them; those that the tokenizer has."""
+    before, after = special_tokens(tokenizer)
+    name = lambda ids: tokenizer.id_to_token(int(ids[0]))  # noqa: E731
+    vocab = tokenizer.get_vocab()
+    found = {"cls_token": name(before), "sep_token": name(after)}
+    found["unk_token"] = tokenizer.id_to_token(unknown_token(tokenizer))
+    others = [("pad_token", "[PAD]"), ("pad_token", "<pad>")]
+    others += [("mask_token", "[MASK]"), ("mask_token", "<mask>")]
+    return found | {key: token for key, token in others if token in vocab}
+
+
+# --- where it comes from ---
+
+
+def _new(config: Config, words: Iterable[Sequence[str]]) -> Encoder:
+    tokenizer = tokenization.train_wordpiece(words, vocab_size=config.of(Vocabulary).vocab_size)
+    sizes = bert.Sizes(
+        vocab_size=tokenizer.get_vocab_size(), **dataclasses.asdict(config.of(NewEncoder))
+    )
+    if sizes.hidden_size % sizes.num_heads:
+        raise UserError(
+            f"model.hidden_size={sizes.hidden_size} does not divide into "
+            f"model.num_heads={sizes.num_heads} heads"
+        )
+    return Encoder(tokenizer, sizes, huggingface.model_type_of(sizes))
+
+
+def _of_run(run: str) -> Encoder:
+    sizes = read_file(os.path.join(run, ENCODER_FILE), lambda text: bert.Sizes(**json.loads(text)))
+    return Encoder(tokenization.load_tokenizer(run), sizes, _read_family(run, sizes=sizes))
+
+
+def _of_folder(origin: Origin) -> Encoder:
+    sizes = huggingface.read_sizes(origin.folder)
+    family = huggingface.read_model_type(origin.folder)
+    return Encoder(tokenization.load_tokenizer(origin.folder), sizes, family, origin)
+
+
+def _read_family(folder: str, *, sizes: bert.Sizes) -> str:
+    """Which of `huggingface.FAMILIES` the encoder of a run is of; earlier runs did not keep it."""
+    path = os.path.join(folder, FAMILY_FILE)
+    if not os.path.exists(path):
+        return huggingface.model_type_of(sizes)
+
+    def parsed(text: str) -> str:
+        family = json.loads(text)["model_type"]
+        huggingface.FAMILIES[family]
+        return family
+
+    return read_file(path, parsed)
+
+
+def read_file(path: str, parsed: Callable[[str], Any]) -> Any:
+    """What `parsed` makes of the content of a file of a run of a task on text.
+
+    Raises:
+      UserError: it is not there, or is not what `parsed` expects.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return parsed(file.read())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected that of a run of a task on text"
+        ) from error
