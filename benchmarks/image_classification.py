@@ -94,10 +94,10 @@ def _bigjax(flags: argparse.Namespace) -> Callable[[int], None]:
     sys.path.insert(0, str(HERE.parent))
     import jax
 
-    from bigjax.checkpoints import starting_points
     from bigjax.config import values
     from bigjax.data.pipeline import Prefetch
     from bigjax.engine import build, settings
+    from bigjax.loop import starting_points
 
     overrides = {
         "data.data_dir": flags.data_dir,

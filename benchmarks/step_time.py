@@ -80,8 +80,8 @@ class _Run:
     def __init__(self, found: Any, *, size: int, num_updates: int):
         import jax
 
-        from bigjax.checkpoints import starting_points
         from bigjax.engine import build
+        from bigjax.loop import starting_points
 
         self.setup, self.size = build.build(found), size
         self._state, _ = starting_points.new_state(self.setup)

@@ -166,8 +166,8 @@ def _write_data(flags: argparse.Namespace, path: Path) -> tuple[Path, str]:
 def _bigjax_worker(flags: argparse.Namespace) -> None:
     import jax
 
-    from bigjax.checkpoints.starting_points import new_state
     from bigjax.data.pipeline import Prefetch
+    from bigjax.loop.starting_points import new_state
 
     setup = _setup(flags)
     state, _ = new_state(setup)

@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax.checkpoints import starting_points
 from bigjax.config import values as configs
 from bigjax.data.images import decoding, image_sources
 from bigjax.engine import build, settings, sharding
+from bigjax.loop import starting_points
 
 DIGITS = ROOT / "configs" / "cnn_digits.py"
 SMALL = {"data.num_dev": "25", "data.num_test": "1572", "batch.rows": "30"}  # 200 to train on

@@ -1,1 +1,1 @@
-"""Saving, verifying and restoring a train state, and what a run starts from."""
+"""Saving, verifying and restoring a train state."""

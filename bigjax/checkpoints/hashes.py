@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigjax.engine.collectives import in_order
+from bigjax.processes.dispatch import in_order
 from bigjax.trees import leaf_names
 
 # Size in bytes and SHA-256 in hex of each file, by its path relative to the folder.

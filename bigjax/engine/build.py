@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from bigjax import methods
 from bigjax.config.choices import dotted
 from bigjax.config.sections import Batch, Evaluation, Optimization, Run
 from bigjax.config.values import Config
@@ -77,7 +78,7 @@ def build(config: Config) -> Setup:
     use_cache()
     run = config.of(Run)
     mesh = sharding.make_mesh(run.mesh)
-    task = TASKS[run.task].make(config)
+    task = methods.as_trained(TASKS[run.task].make(config), config)
     best_score(config, task)  # that there is one
     _check_dev(config, task)
     length = duration(config, "num", section="", task=task)
@@ -228,6 +229,7 @@ def _compile(
         seed=config.of(Run).seed,
         num_microbatches=num_microbatches,
         ema_decay=config.of(Run).ema_decay,
+        differentiate=methods.gradient(task, config),
     )
     num_rows = sharding.padded_rows(task.data.train, mesh=mesh, num_microbatches=num_microbatches)
     batch = _batch_shapes(task.data.train, mesh=mesh, num_rows=num_rows)

@@ -1,14 +1,10 @@
-"""Owns what devices say to each other: keeping its order, and counting it in a compiled program.
-
-Counting reads the text of the program (HLO). What a collective then costs belongs to the network.
-"""
+"""Owns counting what devices say to each other in a compiled program, by its text (HLO). What a
+collective then costs belongs to the network."""
 
 import functools
 import math
 import re
-from typing import Any, NamedTuple
-
-import jax
+from typing import NamedTuple
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # One that is started and finished apart counts where it ends: a start may list operands as well.
@@ -32,17 +28,6 @@ class Collective(NamedTuple):
 
     count: int
     num_bytes: int
-
-
-def in_order(result: Any) -> Any:
-    """The result of a program, waited for where it must be done before the next one is dispatched.
-
-    Programs in which devices wait for each other must run in one order on all of them. GPUs and
-    TPUs keep to it; on CPU devices one overtakes another, and both may wait for ever.
-    """
-    if jax.default_backend() == "cpu" and jax.device_count() > 1:
-        jax.block_until_ready(result)
-    return result
 
 
 def count(text: str) -> dict[str, Collective]:

@@ -1,5 +1,6 @@
 """Owns which sections the config has, and what settings of different sections must agree on."""
 
+from bigjax import methods
 from bigjax.config.choices import Given, Schema, Sections, choose, schema_of
 from bigjax.config.sections import (
     Batch,
@@ -32,6 +33,7 @@ SHARED: Sections = {
     "verify": [Verification],
     "search": [Search],
     "watchdog": [Watching],
+    **methods.SECTIONS,
 }
 
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bigjax.checkpoints.starting_points import trained
 from bigjax.config import values as configs
 from bigjax.config.sections import Evaluation
 from bigjax.config.values import Config
 from bigjax.engine import settings
 from bigjax.engine.scorer import Scorer
 from bigjax.errors import UserError
+from bigjax.loop.starting_points import trained
 from bigjax.models import origins
 from bigjax.run_folder import folder as run_folder
 from bigjax.tasks import TASKS

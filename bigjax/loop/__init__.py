@@ -1,1 +1,1 @@
-"""The training loop, and what it does each step."""
+"""The training loop, what it starts from, and what it does each step."""

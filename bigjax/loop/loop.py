@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 
 from bigjax.checkpoints.save import Checkpoints, Facts
-from bigjax.checkpoints.starting_points import Start, scored_checkpoint
 from bigjax.config.sections import Checkpointing, Evaluation, Logging, Run
 from bigjax.config.values import Config
 from bigjax.data.pipeline import Prefetch
@@ -24,6 +23,7 @@ from bigjax.loop.evaluate import evaluate
 from bigjax.loop.final import score_splits
 from bigjax.loop.meter import Meter
 from bigjax.loop.nonfinite import check_params
+from bigjax.loop.starting_points import Start, scored_checkpoint
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
 from bigjax.run_folder import folder

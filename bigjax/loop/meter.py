@@ -9,8 +9,8 @@ import jax
 from bigjax.config.sections import Run
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.build import Setup
-from bigjax.engine.collectives import in_order
 from bigjax.loop.nonfinite import check_finite
+from bigjax.processes.dispatch import in_order
 
 
 class Meter:

@@ -8,13 +8,13 @@ import jax
 
 from bigjax.checkpoints import averaging, manifest
 from bigjax.checkpoints.save import Checkpoints
-from bigjax.checkpoints.starting_points import NO_FACTS
 from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.engine.compilation import use_cache
 from bigjax.errors import UserError
 from bigjax.inference import opening
 from bigjax.loop.loop import alone_in
+from bigjax.loop.starting_points import NO_FACTS
 from bigjax.run_folder import folder
 from bigjax.tasks import TASKS
 from bigjax.tasks.task import Task

@@ -4,7 +4,6 @@ that are scored alone; or a model of elsewhere."""
 import os
 from typing import Any
 
-from bigjax.checkpoints.starting_points import trained
 from bigjax.config.sections import Evaluation
 from bigjax.config.values import Config
 from bigjax.engine.scorer import Scorer, build_scorer
@@ -12,6 +11,7 @@ from bigjax.errors import UserError
 from bigjax.inference import opening
 from bigjax.loop.final import score_splits
 from bigjax.loop.loop import Progress, alone_in, labels
+from bigjax.loop.starting_points import trained
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
 from bigjax.run_folder import folder

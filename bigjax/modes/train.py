@@ -2,7 +2,6 @@
 
 import sys
 
-from bigjax.checkpoints.starting_points import begin
 from bigjax.config.values import Config
 from bigjax.engine.build import Setup, build
 from bigjax.loop.loop import (
@@ -16,6 +15,7 @@ from bigjax.loop.loop import (
     run_loop,
     writers_of,
 )
+from bigjax.loop.starting_points import begin
 from bigjax.loop.stop import StopRequest
 from bigjax.processes import distributed
 from bigjax.run_folder import folder

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from bigjax.engine import collectives, sharding
 from bigjax.engine.collectives import Collective
+from bigjax.processes import dispatch
 
 TEXT = """HloModule small
 
@@ -120,4 +121,4 @@ def test_a_program_is_done_before_the_next_where_one_could_overtake_another():
     step = jax.jit(lambda x: jnp.sin(x) + x.sum())
     jax.block_until_ready(step(x))
     assert not step(x).is_ready(), "else the next line would prove nothing"
-    assert collectives.in_order(step(x)).is_ready()
+    assert dispatch.in_order(step(x)).is_ready()

@@ -26,11 +26,12 @@ from digits import (
     updates,
 )
 
-from bigjax.checkpoints import restore, starting_points
+from bigjax.checkpoints import restore
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.data.images import image_sources
 from bigjax.engine import build, sharding
 from bigjax.errors import UserError
+from bigjax.loop import starting_points
 from bigjax.modes import train
 from bigjax.trees import leaf_names
 

@@ -10,13 +10,13 @@ import pytest
 from conftest import ROOT
 from jax.sharding import Mesh
 
-from bigjax.checkpoints import starting_points
 from bigjax.config import values as configs
 from bigjax.engine import collectives, settings, sharding
 from bigjax.engine.build import Setup
 from bigjax.engine.build import build as build_setup
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
+from bigjax.loop import starting_points
 
 TOLERANCE = 1e-5
 NUM_STEPS, FEW_STEPS = 50, 10

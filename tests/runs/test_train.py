@@ -14,13 +14,12 @@ import pytest
 from conftest import ROOT
 from tiny_runs import one_device
 
-from bigjax.checkpoints import starting_points
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.engine import build, settings, sharding
 from bigjax.errors import UserError
-from bigjax.loop import loop
+from bigjax.loop import loop, starting_points
 from bigjax.loop.evaluate import evaluate
 from bigjax.loop.nonfinite import NonFiniteError
 from bigjax.models import huggingface

@@ -11,12 +11,12 @@ from conftest import ROOT
 from sklearn import linear_model
 from tiny_runs import one_device
 
-from bigjax.checkpoints import starting_points
 from bigjax.config import values as configs
 from bigjax.data.tables import plan as plans
 from bigjax.data.tables.table_sources import Columns, read_tables, sklearn_table
 from bigjax.engine import build, settings, sharding
 from bigjax.errors import UserError
+from bigjax.loop import starting_points
 from bigjax.models import mlp
 from bigjax.tasks.table import model, task, use
 from bigjax.tasks.table.settings import Loss

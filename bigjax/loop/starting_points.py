@@ -14,12 +14,12 @@ from bigjax.checkpoints.manifest import DamagedCheckpoint
 from bigjax.checkpoints.save import Checkpoints, Facts
 from bigjax.config.sections import Init
 from bigjax.engine.build import Setup, init_function, num_params
-from bigjax.engine.collectives import in_order
 from bigjax.engine.scorer import Scorer
 from bigjax.engine.state import TrainState
 from bigjax.errors import ProcessGone, UserError, first_of
 from bigjax.models import origins
 from bigjax.processes import distributed
+from bigjax.processes.dispatch import in_order
 from bigjax.trees import leaf_names
 
 NO_FACTS: Facts = {"best_score": None, "best_step": None, "without_better": 0, "evaluated": None}

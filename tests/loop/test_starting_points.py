@@ -13,11 +13,11 @@ from coordinator import Client
 from jax._src import distributed as jax_distributed
 from tiny_runs import NUM_STEPS, config_in, load, one_device
 
-from bigjax.checkpoints import starting_points
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.engine import build, sharding
 from bigjax.engine.state import TrainState
 from bigjax.errors import ProcessGone, UserError
+from bigjax.loop import starting_points
 
 
 @pytest.fixture(scope="module")

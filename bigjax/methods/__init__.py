@@ -1,0 +1,20 @@
+"""What changes how any task is trained: each method a wrapper that its section of the config turns
+on, and the one table of them. The tasks, the engine's own code and the loop know none."""
+
+from bigjax.config.choices import Sections
+from bigjax.config.values import Config
+from bigjax.methods.gradient import Differentiate, plain
+from bigjax.tasks.task import Task
+
+SECTIONS: Sections = {}
+"""What takes the section of each method, which every task has."""
+
+
+def as_trained(task: Task, config: Config) -> Task:  # noqa: ARG001
+    """The task as the methods of the config train it; itself where all are off."""
+    return task
+
+
+def gradient(task: Task, config: Config) -> Differentiate:  # noqa: ARG001
+    """How an update takes the gradient of its loss; `plain` where all methods are off."""
+    return plain
