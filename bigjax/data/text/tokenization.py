@@ -161,6 +161,11 @@ def knows(tokenizer: tokenizers.Tokenizer) -> Callable[[str], bool]:
     return known
 
 
+def special_ids(tokenizer: tokenizers.Tokenizer) -> list[int]:
+    """The ids of all special tokens, the unknown one among them, in order."""
+    return sorted(_special_ids(tokenizer)[0] | {unknown_token(tokenizer)})
+
+
 def encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[list[int]]:
     """The ids of each word alone; none for a word that the tokenizer drops.
 
@@ -173,7 +178,7 @@ def encode_words(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> li
         n for n, ids in enumerate(found) if not wrong_ids.isdisjoint(ids) or unknown in words[n]
     ]
     if wrong:
-        without = _without_special(tokenizer)
+        without = without_special(tokenizer)
         for n, ids in zip(wrong, _encode([words[n] for n in wrong], tokenizer=without)):
             found[n] = ids
     return found
@@ -197,12 +202,12 @@ def _encode(words: Sequence[str], *, tokenizer: tokenizers.Tokenizer) -> list[li
 
 
 @functools.lru_cache(maxsize=4)
-def _without_special(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+def without_special(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """A tokenizer of the same ids, in which those tokens have names that stand in no text. That
     added tokens are not looked for (`encode_special_tokens`) is not enough: a model of
     SentencePiece has them among its pieces too."""
     state = json.loads(tokenizer.to_str())
-    special = _special_ids(tokenizer)[0] | {unknown_token(tokenizer)}
+    special = special_ids(tokenizer)
     new = {tokenizer.id_to_token(i): f"\0special {i}\0" for i in special}
     model = state["model"]
     if isinstance(model["vocab"], dict):
