@@ -34,7 +34,7 @@ def score(
     loss = -outputs["log_prob"][used].astype(np.float64)
     seen = np.take_along_axis(batch["tokens"], batch["slots"], axis=1)[used]
     right = best == asked
-    document = _documents(split, batch, dataset=dataset)
+    document = _documents(batch, dataset=dataset)
     num = len(split.documents.texts)
     parts = Parts.of(
         np.bincount(document, weights=right, minlength=num),
@@ -63,7 +63,7 @@ def score(
     )
 
 
-def _documents(split: Split, batch: Mapping[str, np.ndarray], *, dataset: Dataset) -> np.ndarray:
+def _documents(batch: Mapping[str, np.ndarray], *, dataset: Dataset) -> np.ndarray:
     """int64, of each used slot the document that it is in."""
     row, slot = np.nonzero(batch["mask"])
     segment = batch["segments"][row, batch["slots"][row, slot]]

@@ -1,5 +1,5 @@
-"""Owns masked-language modelling: a text encoder that learns from plain text, from random weights or
-from others', and is then a start for any task on text.
+"""Owns masked-language modelling: a text encoder that learns from plain text, from random or given
+weights, and is then a start for any task on text.
 
 Reading belongs to `documents.py`, rows to `pieces.py` and `masking.py`, the trained function to
 `model.py`, its head's parameters to `head.py`, what a finished pass comes to to `scoring.py`,

@@ -1,4 +1,4 @@
-"""Owns a trained model in use: texts with mask tokens as rows, and what the model would put there."""
+"""Owns a trained model in use: texts with mask tokens as rows, and what it would put there."""
 
 import itertools
 from collections.abc import Mapping, Sequence
