@@ -36,8 +36,8 @@ class Rows:
     row_length: Annotated[
         int,
         AtLeast(10),
-        "tokens in a row, which holds several sentences; a longer sentence is split into "
-        "overlapping windows",
+        "tokens in a row, which holds several texts; a longer one is split into overlapping "
+        "windows, or in masked-language modelling into pieces that do not overlap",
     ] = 64
 
 
