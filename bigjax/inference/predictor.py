@@ -167,7 +167,7 @@ class Predictor:
             parts.append({name: x[: encoded.rows.batch_rows] for name, x in one.items()})
         return encoded.decode(
             {
-                name: np.concatenate([part[name] for part in parts])[: encoded.rows.num_rows]
+                name: _joined([part[name] for part in parts])[: encoded.rows.num_rows]
                 for name in parts[0]
             }
         )
@@ -224,6 +224,18 @@ def _is_one(inputs: Any) -> bool:
         isinstance(inputs, str | bytes | Mapping | os.PathLike | np.ndarray)
         or hasattr(inputs, "convert")  # an image of Pillow
     )
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of all batches; where those of one are shorter than of another, zeros at their ends."""
+    shape = np.max([part.shape[1:] for part in parts], axis=0)
+    padded = [
+        np.pad(part, [(0, 0), *((0, most - n) for n, most in zip(part.shape[1:], shape))])
+        if (part.shape[1:] != shape).any()
+        else part
+        for part in parts
+    ]
+    return np.concatenate(padded)
 
 
 def _bucket(num_rows: int, *, multiple: int) -> int:
