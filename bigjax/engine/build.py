@@ -22,6 +22,7 @@ from bigjax.engine.scorer import Scorer, best_score, make_eval_step, put_frozen
 from bigjax.engine.sharding import abstract
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
+from bigjax.methods.gradient import plain
 from bigjax.tasks import TASKS
 from bigjax.tasks.task import Task
 
@@ -101,7 +102,7 @@ def build(config: Config) -> Setup:
         schedule=schedule,
         depths=task.model.layer_depths(params),
     )
-    _check_whole_batch(optimizer, task)
+    _check_by_value(config, optimizer, task)
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
@@ -132,13 +133,21 @@ def _check_dev(config: Config, task: Task) -> None:
             )
 
 
-def _check_whole_batch(optimizer: Optimizer, task: Task) -> None:
-    """Raises UserError for an optimizer that goes by the loss, of a part of the data."""
+def _check_by_value(config: Config, optimizer: Optimizer, task: Task) -> None:
+    """Raises UserError for an optimizer that goes by the loss, of a part of the data, or of a
+    gradient that is not that loss's."""
     train = task.data.train
-    if optimizer.by_value and train.batch_rows < train.num_rows:
+    if not optimizer.by_value:
+        return
+    if train.batch_rows < train.num_rows:
         raise UserError(
             f"config.optim.name: this one goes by the loss of all rows, and a batch has "
             f"{train.batch_rows:,} of {train.num_rows:,}: set batch.rows={train.num_rows}"
+        )
+    if methods.gradient(task, config) is not plain:
+        raise UserError(
+            "config.optim.name: this one goes by the loss, and adversarial training has a gradient "
+            "of its own: set adversarial.kind=none"
         )
 
 

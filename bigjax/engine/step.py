@@ -198,7 +198,7 @@ def mean_gradients(
         return total / _weight(sums), (sums, model_state)
 
     params = [leaf for leaf, own in zip(leaves, trained) if own]
-    gradient = differentiate(objective)
+    gradient = differentiate(objective, key)
     num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
     if num_chunks > 1:
         gradient = microbatches.in_parts(gradient, num_parts=num_chunks)
@@ -210,7 +210,7 @@ def mean_gradients(
         grads, (sums, model_state) = gradient(params, state.model_state, batch)
         grads = [g * (1 / _weight(sums)) for g in grads]
     else:  # dividing the loss spares a pass over the gradients
-        gradient = differentiate(mean_objective)
+        gradient = differentiate(mean_objective, key)
         grads, (sums, model_state) = gradient(params, state.model_state, batch)
     found = iter(grads)
     grads = [next(found) if own else jnp.zeros_like(leaf) for leaf, own in zip(leaves, trained)]

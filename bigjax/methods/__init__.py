@@ -3,10 +3,13 @@ on, and the one table of them. The tasks, the engine's own code and the loop kno
 
 from bigjax.config.choices import Sections
 from bigjax.config.values import Config
-from bigjax.methods.gradient import Differentiate, plain
+from bigjax.methods import adversarial
+from bigjax.methods.gradient import Differentiate
 from bigjax.tasks.task import Task
 
-SECTIONS: Sections = {}
+SECTIONS: Sections = {
+    "adversarial": [adversarial.KIND],
+}
 """What takes the section of each method, which every task has."""
 
 
@@ -15,6 +18,6 @@ def as_trained(task: Task, config: Config) -> Task:  # noqa: ARG001
     return task
 
 
-def gradient(task: Task, config: Config) -> Differentiate:  # noqa: ARG001
+def gradient(task: Task, config: Config) -> Differentiate:
     """How an update takes the gradient of its loss; `plain` where all methods are off."""
-    return plain
+    return adversarial.differentiate(config.of(adversarial.KIND), task)

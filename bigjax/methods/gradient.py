@@ -12,9 +12,10 @@ from bigjax.scores.metrics import Mean
 Objective = Callable[[list[Any], Any, Any], tuple[jax.Array, tuple[Mapping[str, Mean], Any]]]
 # The same arguments -> (gradient, a list like params, (sums, new model_state)).
 Gradient = Callable[[list[Any], Any, Any], tuple[list[Any], tuple[Mapping[str, Mean], Any]]]
-Differentiate = Callable[[Objective], Gradient]
+# (objective, the key of the update) -> its gradient
+Differentiate = Callable[[Objective, jax.Array], Gradient]
 
 
-def plain(objective: Objective) -> Gradient:
+def plain(objective: Objective, key: jax.Array) -> Gradient:  # noqa: ARG001
     """The gradient itself."""
     return jax.grad(objective, has_aux=True)

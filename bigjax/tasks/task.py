@@ -54,6 +54,9 @@ class Model(NamedTuple):
     frozen: () -> variables that the model reads and nothing trains, such as a teacher's, or None.
       `apply` finds them in `variables["frozen"]`. They are neither donated nor saved: a checkpoint
       keeps their hashes.
+    embedding_size: features of a word's embedding, where `apply` adds `batch["embedding_delta"]`,
+      float32 (B, L, features), to the embeddings of tokens, and `batch["segments"]`, int32 (B, L),
+      numbers the texts of a row from 1; None: it does not.
     chunk_rows: rows that a CPU should compute at once, so that activations stay in its cache; only
       for a model whose rows do not depend on each other. None: all.
     """
@@ -66,6 +69,7 @@ class Model(NamedTuple):
     pretrained: Callable[[], Pretrained] | None = None
     adopt: Callable[[Mapping[str, Any], str], tuple[Mapping[str, Any], str]] | None = None
     frozen: Callable[[], Variables] | None = None
+    embedding_size: int | None = None
     chunk_rows: int | None = None
 
 

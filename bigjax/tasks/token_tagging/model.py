@@ -62,6 +62,7 @@ def make_model(
         layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
+        embedding_size=tagger.sizes.embedding_size or tagger.sizes.hidden_size,
     )
 
 
@@ -86,6 +87,7 @@ def make_crf_model(
         layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
+        embedding_size=tagger.sizes.embedding_size or tagger.sizes.hidden_size,
     )
 
 
