@@ -22,7 +22,7 @@ from bigjax.engine.scorer import Scorer, best_score, make_eval_step, put_frozen
 from bigjax.engine.sharding import abstract
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
-from bigjax.methods.gradient import plain
+from bigjax.methods.gradient import PLAIN, Gradients
 from bigjax.tasks import TASKS
 from bigjax.tasks.task import Task
 
@@ -33,6 +33,7 @@ class Setup(NamedTuple):
     state: shapes of the train state, with their shardings.
     frozen: what the model reads and nothing trains, on the mesh; {} where there is nothing.
     total_steps: updates of the whole run.
+    notes: lines for the start of training, on how its gradient comes about.
     num_rows: rows of a training batch as it lies on the mesh, empty ones included.
     num_microbatches: in how many parts an update is computed.
     flops: floating-point operations of one update.
@@ -47,6 +48,7 @@ class Setup(NamedTuple):
     state: TrainState
     frozen: Any
     total_steps: int
+    notes: tuple[str, ...]
     num_rows: int
     num_microbatches: int
     flops: int
@@ -86,6 +88,7 @@ def build(config: Config) -> Setup:
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
     total_steps = max(1, round(length))
+    method = methods.gradients(task, config)
     warmup = duration(config, "warmup", section="schedule", task=task, total_steps=total_steps)
     schedule = schedules.make_schedule(
         lambda num_steps: config.of(schedules.SCHEDULE, num_steps=num_steps),
@@ -102,10 +105,11 @@ def build(config: Config) -> Setup:
         schedule=schedule,
         depths=task.model.layer_depths(params),
     )
-    _check_by_value(config, optimizer, task)
+    _check_by_value(optimizer, task, method=method)
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
-    compile_step = functools.partial(_compile, config, task, optimizer, state, frozen, mesh=mesh)
+    parts = (config, task, optimizer, method, state, frozen)
+    compile_step = functools.partial(_compile, *parts, mesh=mesh)
     if config.of(Batch).accumulate == "auto":
         made = _fitting(config, compile_step, batch_rows=task.data.train.batch_rows)
     else:
@@ -118,6 +122,7 @@ def build(config: Config) -> Setup:
         state=state,
         frozen=frozen,
         total_steps=total_steps,
+        notes=method.notes,
         **made._asdict(),
     )
 
@@ -133,7 +138,7 @@ def _check_dev(config: Config, task: Task) -> None:
             )
 
 
-def _check_by_value(config: Config, optimizer: Optimizer, task: Task) -> None:
+def _check_by_value(optimizer: Optimizer, task: Task, *, method: Gradients) -> None:
     """Raises UserError for an optimizer that goes by the loss, of a part of the data, or of a
     gradient that is not that loss's."""
     train = task.data.train
@@ -144,7 +149,7 @@ def _check_by_value(config: Config, optimizer: Optimizer, task: Task) -> None:
             f"config.optim.name: this one goes by the loss of all rows, and a batch has "
             f"{train.batch_rows:,} of {train.num_rows:,}: set batch.rows={train.num_rows}"
         )
-    if methods.gradient(task, config) is not plain:
+    if method != PLAIN:
         raise UserError(
             "config.optim.name: this one goes by the loss, and adversarial training has a gradient "
             "of its own: set adversarial.kind=none"
@@ -226,6 +231,7 @@ def _compile(
     config: Config,
     task: Task,
     optimizer: Optimizer,
+    method: Gradients,
     state: TrainState,
     frozen: Any,
     num_microbatches: int,
@@ -238,7 +244,7 @@ def _compile(
         seed=config.of(Run).seed,
         num_microbatches=num_microbatches,
         ema_decay=config.of(Run).ema_decay,
-        differentiate=methods.gradient(task, config),
+        method=method,
     )
     num_rows = sharding.padded_rows(task.data.train, mesh=mesh, num_microbatches=num_microbatches)
     batch = _batch_shapes(task.data.train, mesh=mesh, num_rows=num_rows)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from bigjax.engine import microbatches, param_dtypes
 from bigjax.engine.optim import Optimizer
 from bigjax.engine.state import TrainState
-from bigjax.methods.gradient import Differentiate, plain
+from bigjax.methods.gradient import PLAIN, Gradients
 from bigjax.scores.metrics import Mean
 from bigjax.tasks.task import Model, Task
 
@@ -62,7 +62,7 @@ def make_train_step(
     seed: int,
     num_microbatches: int,
     ema_decay: float | None,
-    differentiate: Differentiate = plain,
+    method: Gradients = PLAIN,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """One update: (state, frozen, batch) -> (state, scalars), to be jitted with the state donated.
 
@@ -85,7 +85,7 @@ def make_train_step(
             num_microbatches=num_microbatches,
             is_trained=optimizer.is_trained,
             frozen=frozen,
-            differentiate=differentiate,
+            method=method,
         )
         grads, sums, model_state = gradients(state)
         more = {}
@@ -170,7 +170,7 @@ def mean_gradients(
     num_microbatches: int,
     is_trained: Any = None,
     frozen: Any = None,
-    differentiate: Differentiate = plain,
+    method: Gradients = PLAIN,
 ) -> tuple[Any, dict[str, Mean], Any]:
     """The gradient of the mean loss over all microbatches, the sums, and the new model_state.
 
@@ -178,7 +178,7 @@ def mean_gradients(
       is_trained: tree of bool like params; those that are not get zeros, which cost nothing. None:
         all are.
       frozen: what the model reads besides, see `Model.frozen`.
-      differentiate: how the gradient of each part is taken.
+      method: how the gradient of each part is taken.
     """
     leaves, treedef = jax.tree.flatten(state.params)
     trained = [True] * len(leaves) if is_trained is None else jax.tree.leaves(is_trained)
@@ -198,7 +198,7 @@ def mean_gradients(
         return total / _weight(sums), (sums, model_state)
 
     params = [leaf for leaf, own in zip(leaves, trained) if own]
-    gradient = differentiate(objective, key)
+    gradient = method.of(objective, key)
     num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
     if num_chunks > 1:
         gradient = microbatches.in_parts(gradient, num_parts=num_chunks)
@@ -210,7 +210,7 @@ def mean_gradients(
         grads, (sums, model_state) = gradient(params, state.model_state, batch)
         grads = [g * (1 / _weight(sums)) for g in grads]
     else:  # dividing the loss spares a pass over the gradients
-        gradient = differentiate(mean_objective, key)
+        gradient = method.of(mean_objective, key)
         grads, (sums, model_state) = gradient(params, state.model_state, batch)
     found = iter(grads)
     grads = [next(found) if own else jnp.zeros_like(leaf) for leaf, own in zip(leaves, trained)]

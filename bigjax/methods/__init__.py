@@ -4,7 +4,7 @@ on, and the one table of them. The tasks, the engine's own code and the loop kno
 from bigjax.config.choices import Sections
 from bigjax.config.values import Config
 from bigjax.methods import adversarial
-from bigjax.methods.gradient import Differentiate
+from bigjax.methods.gradient import Gradients
 from bigjax.tasks.task import Task
 
 SECTIONS: Sections = {
@@ -18,6 +18,6 @@ def as_trained(task: Task, config: Config) -> Task:  # noqa: ARG001
     return task
 
 
-def gradient(task: Task, config: Config) -> Differentiate:
-    """How an update takes the gradient of its loss; `plain` where all methods are off."""
-    return adversarial.differentiate(config.of(adversarial.KIND), task)
+def gradients(task: Task, config: Config) -> Gradients:
+    """How the gradient of an update comes about; `PLAIN` where all methods are off."""
+    return adversarial.gradients(config.of(adversarial.KIND), task)

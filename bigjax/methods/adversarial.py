@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from bigjax.config.choices import Choice
 from bigjax.config.fields import AtLeast
 from bigjax.errors import UserError
-from bigjax.methods.gradient import Differentiate, Gradient, Objective, plain
+from bigjax.methods.gradient import PLAIN, Gradient, Gradients, Objective
 from bigjax.models import ops
 from bigjax.tasks.task import Task
 
@@ -69,7 +69,7 @@ KIND = Choice(
 )
 
 
-def differentiate(ascent: Ascent | None, task: Task) -> Differentiate:
+def gradients(ascent: Ascent | None, task: Task) -> Gradients:
     """The mean of the gradients on the way up, and of their sums; without a way, the gradient.
 
     Miyato et al. add the two losses. Their mean has the same direction, and leaves the learning
@@ -79,7 +79,7 @@ def differentiate(ascent: Ascent | None, task: Task) -> Differentiate:
       UserError: the task's model has no embeddings of words.
     """
     if ascent is None:
-        return plain
+        return PLAIN
     size = task.model.embedding_size
     if size is None:
         raise UserError(
@@ -90,7 +90,11 @@ def differentiate(ascent: Ascent | None, task: Task) -> Differentiate:
     def of(objective: Objective, key: jax.Array) -> Gradient:
         return _climbing(objective, ascent, key=key, size=size)
 
-    return of
+    cost = (
+        f"adversarial training: {ascent.num_gradients} gradients an update, so it takes about "
+        f"{ascent.num_gradients} times as long"
+    )
+    return Gradients(of, (cost,))
 
 
 def _climbing(objective: Objective, ascent: Ascent, *, key: jax.Array, size: int) -> Gradient:

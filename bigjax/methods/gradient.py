@@ -1,7 +1,7 @@
 """Owns what a method that changes the gradient is given, and what it returns."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,10 +12,22 @@ from bigjax.scores.metrics import Mean
 Objective = Callable[[list[Any], Any, Any], tuple[jax.Array, tuple[Mapping[str, Mean], Any]]]
 # The same arguments -> (gradient, a list like params, (sums, new model_state)).
 Gradient = Callable[[list[Any], Any, Any], tuple[list[Any], tuple[Mapping[str, Mean], Any]]]
-# (objective, the key of the update) -> its gradient
-Differentiate = Callable[[Objective, jax.Array], Gradient]
 
 
 def plain(objective: Objective, key: jax.Array) -> Gradient:  # noqa: ARG001
     """The gradient itself."""
     return jax.grad(objective, has_aux=True)
+
+
+class Gradients(NamedTuple):
+    """How the gradient of an update comes about.
+
+    of: (objective, the key of the update) -> its gradient.
+    notes: what it costs or promises, lines for the start of training.
+    """
+
+    of: Callable[[Objective, jax.Array], Gradient] = plain
+    notes: tuple[str, ...] = ()
+
+
+PLAIN = Gradients()

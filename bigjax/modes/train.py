@@ -51,6 +51,8 @@ def train(
         start = begin(setup, checkpoints)
         writer, ledger = Writers([]), None
         if distributed.is_first():
+            for line in setup.notes:
+                print(line, flush=True)
             for line in setup.task.data.warnings:
                 print(f"warning: {line}", file=sys.stderr, flush=True)
             folder.write_start(

@@ -12,7 +12,7 @@ from bigjax.config import values as configs
 from bigjax.data.pipeline import global_batch
 from bigjax.engine import settings, sharding, step
 from bigjax.errors import UserError
-from bigjax.methods import adversarial
+from bigjax.methods import adversarial, gradient
 from bigjax.models import bert
 from bigjax.tasks.token_tagging import model as tagging
 from bigjax.tasks.token_tagging import task as token_tagging
@@ -126,8 +126,8 @@ def test_the_way_up_on_packed_rows_is_that_of_each_sentence_alone_in_a_row(ascen
     params = jax.tree.map(lambda x: x * 5, params)  # so that it matters where embeddings are
     objective = objective_of(model)
     task = tagger()._replace(model=model)
-    gradient = adversarial.differentiate(ascent, task)(objective, jax.random.key(1))
-    found, (sums, _) = jax.jit(gradient)(params, {}, batch)
+    of = adversarial.gradients(ascent, task).of(objective, jax.random.key(1))
+    found, (sums, _) = jax.jit(of)(params, {}, batch)
     expected = slow(ascent, objective, params, sentences)
     same = lambda a, b: np.testing.assert_allclose(a, b, atol=5 * TOLERANCE)  # noqa: E731
     jax.tree.map(same, found, expected)
@@ -185,7 +185,7 @@ def gradients(ascent, *, parts: int, num_rows: int = NUM_ROWS, mesh=None):
             batch,
             key=jax.random.key(7),
             num_microbatches=parts,
-            differentiate=adversarial.differentiate(ascent, task),
+            method=adversarial.gradients(ascent, task),
         )
 
     if mesh is not None:
@@ -211,7 +211,7 @@ def test_accumulation_empty_rows_and_eight_devices_change_nothing_beyond_roundin
 def test_off_is_the_same_program_as_without_the_section():
     task = tagger()
     off = config_of().of(adversarial.KIND)
-    assert adversarial.differentiate(off, task) is step.plain
+    assert adversarial.gradients(off, task) is gradient.PLAIN
 
 
 def test_a_model_without_words_refuses_with_the_reason():
@@ -220,7 +220,7 @@ def test_a_model_without_words_refuses_with_the_reason():
         name="image_classification", model=task.model._replace(embedding_size=None)
     )
     with pytest.raises(UserError, match="embeddings of words, and a model of image_classification"):
-        adversarial.differentiate(FGM, images)
+        adversarial.gradients(FGM, images)
 
 
 def test_settings_of_another_kind_are_refused():
