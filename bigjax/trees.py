@@ -5,7 +5,7 @@ Learning-rate multipliers, weight decay, freezing and sharding are all such rule
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,24 @@ Rules = Sequence[tuple[str, Any]]
 def leaf_names(tree: Any) -> list[str]:
     """Names such as `encoder/layer_0/mlp/up/kernel`, in the order of `jax.tree.leaves`."""
     return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def flatten(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
+    """Name of each leaf to the leaf."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
+    return {_name(path): leaf for path, leaf in leaves}
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The dicts in dicts that `flatten` makes such names of."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *scope, last = name.split("/")
+        node = tree
+        for key in scope:
+            node = node.setdefault(key, {})
+        node[last] = leaf
+    return tree
 
 
 def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

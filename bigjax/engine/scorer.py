@@ -1,11 +1,13 @@
 """Owns what scoring a split needs, of a training in progress or of a finished run."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
+from bigjax import methods
 from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.engine import param_dtypes, sharding
@@ -15,12 +17,25 @@ from bigjax.tasks import TASKS
 from bigjax.tasks.task import Model, Score, Task
 
 
+class Saved(NamedTuple):
+    """What a run's checkpoints hold, where that is not what is used of it.
+
+    variables: their shapes, with shardings. frozen: () -> what they were trained beside, on the
+      mesh. used: (variables, frozen) -> `Scorer.variables`.
+    """
+
+    variables: Any
+    frozen: Callable[[], Any]
+    used: Callable[[Any, Any], Any]
+
+
 class Scorer(NamedTuple):
     """What scoring a split needs.
 
     variables: shapes of what is scored, {"params": ..., and the other collections}, with their
       shardings.
     eval_step: jitted (variables, frozen, batch) -> (sums, outputs), both on every device.
+    saved: None where checkpoints hold `variables`.
     """
 
     task: Task
@@ -28,6 +43,7 @@ class Scorer(NamedTuple):
     variables: Any
     frozen: Any
     eval_step: Callable[..., Any]
+    saved: Saved | None = None
 
 
 def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Scorer:
@@ -40,7 +56,21 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
     use_cache()
     mesh = sharding.make_mesh(config.of(Run).mesh)
     task = TASKS[config.of(Run).task].load(config, folder, splits=splits)
-    shapes, specs = sharding.shapes_and_specs(task.model.init)
+    variables = _abstract_variables(task.model, mesh=mesh)
+    eval_step = make_eval_step(task, mesh=mesh)
+    frozen, saved = put_frozen(task.model, mesh=mesh), None
+    if found := methods.as_saved(task.model, config, folder=folder):
+        shardings = jax.tree.map(lambda x: x.sharding, variables)
+        saved = Saved(
+            _abstract_variables(found.model, mesh=mesh),
+            functools.partial(put_frozen, found.model, mesh=mesh),
+            jax.jit(found.used, out_shardings=shardings),
+        )
+    return Scorer(task, mesh, variables, frozen, eval_step, saved)
+
+
+def _abstract_variables(model: Model, *, mesh: Mesh) -> Any:
+    shapes, specs = sharding.shapes_and_specs(model.init)
     everywhere = sharding.replicated(mesh)
     shardings = {
         name: sharding.param_shardings(tree, mesh=mesh, specs=specs[name])
@@ -48,9 +78,7 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
         else jax.tree.map(lambda _: everywhere, tree)
         for name, tree in shapes.items()
     }
-    variables = sharding.abstract(dict(shapes), shardings)
-    eval_step = make_eval_step(task, mesh=mesh)
-    return Scorer(task, mesh, variables, put_frozen(task.model, mesh=mesh), eval_step)
+    return sharding.abstract(dict(shapes), shardings)
 
 
 def make_eval_step(task: Task, *, mesh: Mesh) -> Callable[..., Any]:

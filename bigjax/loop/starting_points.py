@@ -17,6 +17,7 @@ from bigjax.engine.build import Setup, init_function, num_params
 from bigjax.engine.scorer import Scorer
 from bigjax.engine.state import TrainState
 from bigjax.errors import ProcessGone, UserError, first_of
+from bigjax.methods.given import match
 from bigjax.models import origins
 from bigjax.processes import distributed
 from bigjax.processes.dispatch import in_order
@@ -57,7 +58,9 @@ def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
     resume_from = setup.config.of(Init).resume_from
     num_devices = setup.mesh.size
     devices = f"{num_devices} {jax.default_backend()} device{'s' * (num_devices > 1)}"
-    size = f"{num_params(setup.state):,} parameters on {devices}"
+    beside = sum(x.size for x in jax.tree.leaves(setup.frozen))
+    beside = f" beside {beside:,} frozen" if beside else ""
+    size = f"{num_params(setup.state):,} parameters{beside} on {devices}"
     if checkpoints.steps():
         state, facts, messages = checkpoints.restore_newest(like=setup.state)
         for message in messages:
@@ -97,11 +100,15 @@ def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -
     for step in reversed(steps):
         try:
             facts = restore.agreed(os.path.join(inside, str(step))).facts
-            _check_frozen(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
             best = facts["best_step"] if which == "best" else None
-            if best is not None:
-                return scored_checkpoint(workdir, step=best, like=scorer.variables), best
-            return scored_checkpoint(workdir, step=step, like=scorer.variables), step
+            scored = step if best is None else best
+            if scorer.saved is None:
+                _check_read(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
+                return scored_checkpoint(workdir, step=scored, like=scorer.variables), scored
+            frozen = scorer.saved.frozen()
+            _check_read(facts, frozen, where=f"checkpoint {step} in {inside}")
+            found = scored_checkpoint(workdir, step=scored, like=scorer.saved.variables)
+            return scorer.saved.used(found, frozen), scored
         except DamagedCheckpoint as error:
             if step == steps[0]:
                 raise
@@ -132,6 +139,12 @@ def _check_frozen(facts: Facts, frozen: Any, *, where: str) -> None:
         )
 
 
+def _check_read(facts: Facts, frozen: Any, *, where: str) -> None:
+    """The same of what a finished run's model still reads: a teacher, say, it does not."""
+    kept = {name: x for name, x in facts.get("frozen", {}).items() if name in leaf_names(frozen)}
+    _check_frozen(facts | {"frozen": kept}, frozen, where=where)
+
+
 def _frozen_hashes(frozen: Any) -> dict[str, str]:
     return by_name(frozen, hashes=content_hashes(frozen)) if frozen else {}
 
@@ -152,12 +165,11 @@ def new_state(setup: Setup) -> tuple[TrainState, str]:
     """
     shardings = jax.tree.map(lambda x: x.sharding, setup.state)
     init = init_function(setup.config, setup.task, setup.optimizer)
-    given = _given(setup)
-    if given is None:
+    if setup.task.model.pretrained is None:
         return jax.jit(init, out_shardings=shardings)(), "random"
-    variables, source, note = given
+    found = setup.task.model.pretrained()
     wanted = {"params": setup.state.params, **setup.state.model_state}
-    chosen, report = match(variables, wanted=wanted, source=source, note=note)
+    chosen, report = match(found, wanted=wanted)
     _say(report)
     placed = jax.tree.map(
         lambda x, like: None if x is None else jax.device_put(x.astype(like.dtype), like.sharding),
@@ -165,60 +177,7 @@ def new_state(setup: Setup) -> tuple[TrainState, str]:
         wanted,
         is_leaf=lambda x: x is None,
     )
-    return jax.jit(lambda found: init(given=found), out_shardings=shardings)(placed), source
-
-
-def match(
-    variables: Mapping[str, Any], *, wanted: Any, source: str, note: str = ""
-) -> tuple[Any, str]:
-    """What of the arrays `variables` has a place in `wanted` (shapes): a tree like `wanted` that
-    holds None where there is none, and a line that says what matched, with `note` at its end.
-
-    Raises:
-      UserError: less than half of `wanted` has an array.
-    """
-    there = dict(zip(leaf_names(variables), jax.tree.leaves(variables)))
-    names, leaves = leaf_names(wanted), jax.tree.leaves(wanted)
-    fits = lambda x, like: x is not None and tuple(x.shape) == tuple(like.shape)  # noqa: E731
-    found = [there.get(name) for name in names]
-    found = [x if fits(x, like) else None for x, like in zip(found, leaves)]
-    missing = [name for name, x in zip(names, found) if x is None]
-    taken = set(names) - set(missing)
-    dropped = [f"{name} {tuple(x.shape)}" for name, x in there.items() if name not in taken]
-    if 2 * len(taken) < len(names):
-        raise UserError(
-            f"init.checkpoint={source}: {len(taken) or 'none'} of its {len(there)} arrays has the "
-            f"name and shape of one of this model's {len(names)}; missing are {first_of(missing)}; "
-            f"it has {first_of(list(there))}; give a model of this architecture and size"
-        )
-    parts = [f"{len(taken)} of {len(names)} arrays matched"]
-    if missing:
-        parts.append(f"{len(missing)} missing, which start at random ({first_of(missing)})")
-    if dropped:
-        parts.append(f"{len(dropped)} dropped ({first_of(dropped)})")
-    parts += [note] if note else []
-    tree = jax.tree.unflatten(jax.tree.structure(wanted), found)
-    return tree, f"init.checkpoint={source}: {'; '.join(parts)}"
-
-
-def _given(setup: Setup) -> tuple[Mapping[str, Any], str, str] | None:
-    """Given variables, where they come from, and a note on them; None to start at random."""
-    checkpoint = setup.config.of(Init).checkpoint
-    if checkpoint is not None and (run := origins.run_of(checkpoint)):
-        params, model_state, step = restore.read_params(checkpoint)
-        note = ""
-        if setup.task.model.adopt is not None:
-            params, note = setup.task.model.adopt(params, run)
-        return {"params": params, **model_state}, f"{checkpoint} (step {step})", note
-    if setup.task.model.pretrained is None:
-        if checkpoint is not None:
-            raise UserError(
-                f"init.checkpoint={checkpoint}: not a run folder of bigjax (it has no checkpoints) "
-                "and this task reads no other kind"
-            )
-        return None
-    found = setup.task.model.pretrained()
-    return {"params": found.params}, found.source, found.note
+    return jax.jit(lambda found: init(given=found), out_shardings=shardings)(placed), found.source
 
 
 def _full_state_of(path: str, *, setup: Setup) -> TrainState:

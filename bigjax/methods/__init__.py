@@ -3,19 +3,26 @@ on, and the one table of them. The tasks, the engine's own code and the loop kno
 
 from bigjax.config.choices import Sections
 from bigjax.config.values import Config
-from bigjax.methods import adversarial
+from bigjax.methods import adversarial, given, lora
 from bigjax.methods.gradient import Gradients
-from bigjax.tasks.task import Task
+from bigjax.methods.lora import LoRA, Saved
+from bigjax.tasks.task import Model, Task
 
 SECTIONS: Sections = {
+    "lora": [LoRA],
     "adversarial": [adversarial.KIND],
 }
 """What takes the section of each method, which every task has."""
 
 
-def as_trained(task: Task, config: Config) -> Task:  # noqa: ARG001
+def as_trained(task: Task, config: Config) -> Task:
     """The task as the methods of the config train it; itself where all are off."""
-    return task
+    return lora.wrap(given.with_start(task, config), config)
+
+
+def as_saved(model: Model, config: Config, *, folder: str) -> Saved | None:
+    """How the checkpoints of the run in `folder` hold `model`; None where they hold it as it is."""
+    return lora.saved(model, config, folder=folder)
 
 
 def gradients(task: Task, config: Config) -> Gradients:

@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
+from safetensors.numpy import save
 
 from bigjax.config.values import Config
 from bigjax.errors import UserError
@@ -98,6 +100,9 @@ def write_start(
       fixed: what of the machine's choices shapes the numbers of this run, for `refuse_changes`.
     """
     _write_json(workdir, "config.json", config.record())
+    for name, arrays in task.use.arrays.items():
+        if source is not None or not os.path.exists(os.path.join(workdir, name)):
+            write_arrays(workdir, name, arrays())
     if source is None:
         source = _read_json(workdir, "environment.json").get("init_checkpoint")
     facts = environment() | {
@@ -363,5 +368,14 @@ def write_text(workdir: str, name: str, content: str) -> None:
     """Writes a file of the folder, whole or not at all."""
     path = os.path.join(workdir, name)
     with open(path + ".tmp", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(content)
+    os.replace(path + ".tmp", path)
+
+
+def write_arrays(workdir: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a safetensors file of the folder, whole or not at all."""
+    path = os.path.join(workdir, name)
+    content = save(dict(arrays))  # `save_file` hides the file from others
+    with open(path + ".tmp", "wb") as file:
         file.write(content)
     os.replace(path + ".tmp", path)

@@ -28,11 +28,15 @@ Sums = dict[str, Mean]
 
 class Pretrained(NamedTuple):
     """params: numpy; what is absent from them keeps its random start. source: where they come from.
-    note: what else is to be said of them, "" for nothing."""
+    note: what else is to be said of them, "" for nothing. model_state: the model's other
+    collections. matched: what is to be said where they have been compared with the model already.
+    """
 
     params: Mapping[str, Any]
     source: str
     note: str = ""
+    model_state: Mapping[str, Any] = {}  # noqa: RUF012 - read only
+    matched: str | None = None
 
 
 class Model(NamedTuple):
@@ -254,6 +258,7 @@ class Use(NamedTuple):
       reason, where nothing can.
     questions: (prepared input, its answer, variables) -> what of the answer can be asked why, for
       `inference/attribution.py`; None where nothing can.
+    arrays: name -> () -> arrays by name, of safetensors files that the run folder keeps besides.
     """
 
     files: Mapping[str, str]
@@ -268,6 +273,7 @@ class Use(NamedTuple):
     given: Callable[[str], Sequence[Any]] | None = None
     portable: Callable[[], Portable] | None = None
     questions: Callable[[Any, Mapping[str, Any], Variables], Iterable[Question]] | None = None
+    arrays: Mapping[str, Callable[[], Mapping[str, np.ndarray]]] = {}  # noqa: RUF012 - read only
 
 
 class Task(NamedTuple):
