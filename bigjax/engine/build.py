@@ -258,7 +258,7 @@ def _compile(
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
     traced = jitted.trace(state, frozen, batch)
-    flops = count_flops(traced.jaxpr)
+    flops = count_flops(cost.needed(traced.jaxpr))
     return _Update(traced.lower().compile(), flops, num_rows, num_microbatches)
 
 

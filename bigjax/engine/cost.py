@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.interpreters import partial_eval
 
 
 def count_flops(jaxpr: core.ClosedJaxpr | Any) -> int:
@@ -27,6 +28,13 @@ def count_flops(jaxpr: core.ClosedJaxpr | Any) -> int:
             times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
             total += times * sum(map(count_flops, _inner(eqn.params)))
     return total
+
+
+def needed(traced: core.ClosedJaxpr) -> Any:
+    """What of a traced function its results depend on: a derivative that is written out, such as
+    that of `ops.matmul`, has the gradient of a kernel that nothing trains as well, which XLA drops.
+    """
+    return partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))[0]
 
 
 def _inner(params: dict[str, Any]) -> list[Any]:

@@ -196,7 +196,8 @@ def _full_state_of(path: str, *, setup: Setup) -> TrainState:
                         f"init.resume_from={path}: its {name} is not this run's, so its state "
                         "means something else; init.checkpoint takes its parameters and fits them"
                     )
-    state, _ = restore.read_newest(path, like=setup.state)
+    state, facts = restore.read_newest(path, like=setup.state)
+    _check_frozen(facts, setup.frozen, where=f"init.resume_from={path}")
     step = int(state.step)
     if step >= setup.total_steps:
         raise UserError(

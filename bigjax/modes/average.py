@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 
+from bigjax import methods
 from bigjax.checkpoints import averaging, manifest
 from bigjax.checkpoints.save import Checkpoints
 from bigjax.config.sections import Evaluation, Run
@@ -54,8 +55,7 @@ def average(runs: Sequence[str], *, workdir: str) -> None:
         opened = opening.open_trained(_folder_of(run)[0], overrides={})
         places.append(_place(run, which=opened.config.of(Evaluation).final))
         configs.append(opened.config)
-        name = opened.config.of(Run).task
-        tasks.append(TASKS[name].load(opened.config, opened.folder, splits=()))
+        tasks.append(_task(opened, name=run))
         _check_same(tasks, configs, places=places)
     mean, steps = averaging.mean_of([place.checkpoint for place in places])
     names = [f"{place.run} (step {step})" for place, step in zip(places, steps)]
@@ -70,6 +70,16 @@ def average(runs: Sequence[str], *, workdir: str) -> None:
         finally:
             checkpoints.close()
     print(f"{workdir}: {source}\nscore it: --mode=evaluate --workdir={workdir}", flush=True)
+
+
+def _task(opened: opening.Opened, *, name: str) -> Task:
+    task = TASKS[opened.config.of(Run).task].load(opened.config, opened.folder, splits=())
+    if methods.as_saved(task.model, opened.config, folder=opened.folder) is not None:
+        raise UserError(
+            f"--runs={name}: has adapters, and a mean of these is not that of the models; expected "
+            "runs that were trained in full"
+        )
+    return task
 
 
 def _folder_of(given: str) -> tuple[str, str | None]:

@@ -116,14 +116,16 @@ def _memory_rows(setup: Setup) -> list[tuple[str, str]]:
         "average": state.ema,
     }
     sizes = {kind: _on_one_device(tree) for kind, tree in kinds.items()}
+    frozen = _on_one_device(setup.frozen)
     parts = ", ".join(f"{kind} {_mib(size)}" for kind, size in sizes.items() if size)
     whole = _on_one_device(state)
     rows = [("state", f"{_mib(whole)}: {parts}")]
+    rows += [("frozen beside it", _mib(frozen))] if frozen else []
     peak, analysis = cost.peak_memory(setup.compiled), setup.compiled.memory_analysis()
     if peak is None:
         return rows
     rows += [
-        ("batch", f"{max(0, analysis.argument_size_in_bytes - whole) / 2**10:,.1f} KiB"),
+        ("batch", f"{max(0, analysis.argument_size_in_bytes - whole - frozen) / 2**10:,.1f} KiB"),
         ("activations and gradients", _mib(analysis.temp_size_in_bytes)),
         ("peak of an update", _mib(peak)),
     ]

@@ -18,6 +18,7 @@ from bigjax.engine import build, sharding
 from bigjax.engine.state import TrainState
 from bigjax.errors import ProcessGone, UserError
 from bigjax.loop import starting_points
+from bigjax.methods.given import with_start
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,9 @@ def begin(built: build.Setup, workdir: Path, **init: Path) -> starting_points.St
     }
     checkpoints = open_in(workdir)
     try:
-        return starting_points.begin(
-            built._replace(config=built.config._replace(values=values)), checkpoints
-        )
+        config = built.config._replace(values=values)
+        task = with_start(built.task, config)
+        return starting_points.begin(built._replace(config=config, task=task), checkpoints)
     finally:
         checkpoints.close()
 
@@ -190,54 +191,3 @@ def test_a_process_that_sees_other_checkpoints_is_named(
     with pytest.raises(ProcessGone, match="process 1 differs from process 0 in") as error:
         begin(built, workdir)
     assert problem in str(error.value) and error.value.exit_code == 76
-
-
-# --- parameters by name and shape -----------------------------------------------------------------
-
-
-def shapes(**leaves: tuple[int, ...]) -> dict:
-    return {"params": {k: jax.ShapeDtypeStruct(shape, np.float32) for k, shape in leaves.items()}}
-
-
-def arrays(**leaves: tuple[int, ...]) -> dict:
-    return {"params": {k: np.ones(shape, np.float32) for k, shape in leaves.items()}}
-
-
-def test_what_matched_is_taken_and_what_is_missing_or_dropped_is_said():
-    variables = arrays(body=(2, 3), head=(3, 5), extra=(4,))
-    wanted = shapes(body=(2, 3), head=(3, 7))
-    found, report = starting_points.match(variables, wanted=wanted, source="there")
-    assert found == {"params": {"body": variables["params"]["body"], "head": None}}
-    assert report == (
-        "init.checkpoint=there: 1 of 2 arrays matched; 1 missing, which start at random "
-        "(params/head); 2 dropped (params/extra (4,), params/head (3, 5))"
-    )
-
-
-def test_what_else_is_to_be_said_ends_the_line():
-    _, report = starting_points.match(
-        arrays(body=(2,)), wanted=shapes(body=(2,)), source="there", note="its head is not taken"
-    )
-    assert report == "init.checkpoint=there: 1 of 1 arrays matched; its head is not taken"
-
-
-def test_a_long_list_is_cut_to_its_first_three():
-    names = {f"layer_{i}": (1,) for i in range(5)}
-    _, report = starting_points.match(
-        arrays(body=(2,), **names), wanted=shapes(body=(2,)), source="there"
-    )
-    dropped = "params/layer_0 (1,), params/layer_1 (1,), params/layer_2 (1,) and 2 more"
-    assert report == f"init.checkpoint=there: 1 of 1 arrays matched; 5 dropped ({dropped})"
-
-
-@pytest.mark.parametrize(("there", "num"), [({"a": (2,)}, "none"), ({"b": (2,)}, "1")])
-def test_where_less_than_half_matches_one_line_says_what_there_is_and_what_is_missing(there, num):
-    """An encoder that would mostly start at random is not the one that was asked for."""
-    wanted = shapes(a=(3,), b=(2,), c=(1,))
-    with pytest.raises(UserError) as error:
-        starting_points.match(arrays(**there), wanted=wanted, source="there")
-    assert str(error.value).startswith(
-        f"init.checkpoint=there: {num} of its 1 arrays has the name and shape of one of this "
-        "model's 3; missing are params/a, "
-    )
-    assert f"it has params/{[*there][0]}; give a model" in str(error.value)

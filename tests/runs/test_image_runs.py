@@ -190,8 +190,8 @@ def test_a_run_gives_its_body_and_statistics_to_one_with_another_head(
     given = EVERYTHING | {"init.checkpoint": str(finished.workdir), "ema_decay": "none"}
     run = built(given, file=fast_file)
     found, _ = starting_points.new_state(run)
-    at_random = load(given | {"init.checkpoint": "none"}, file=fast_file)
-    random, _ = starting_points.new_state(run._replace(config=at_random))
+    at_random = run.task._replace(model=run.task.model._replace(pretrained=None))
+    random, _ = starting_points.new_state(run._replace(task=at_random))
     params, model_state, _ = restore.read_params(str(finished.workdir))
     assert found.params["head"]["bias"].shape == (7,)
     assert_bitwise_equal(found.params["head"], random.params["head"])
