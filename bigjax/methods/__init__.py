@@ -3,13 +3,15 @@ on, and the one table of them. The tasks, the engine's own code and the loop kno
 
 from bigjax.config.choices import Sections
 from bigjax.config.values import Config
-from bigjax.methods import adversarial, given, lora
+from bigjax.methods import adversarial, distillation, given, lora
+from bigjax.methods.distillation import Distillation
 from bigjax.methods.gradient import Gradients
 from bigjax.methods.lora import LoRA, Saved
 from bigjax.tasks.task import Model, Task
 
 SECTIONS: Sections = {
     "lora": [LoRA],
+    "distill": [Distillation],
     "adversarial": [adversarial.KIND],
 }
 """What takes the section of each method, which every task has."""
@@ -17,7 +19,8 @@ SECTIONS: Sections = {
 
 def as_trained(task: Task, config: Config) -> Task:
     """The task as the methods of the config train it; itself where all are off."""
-    return lora.wrap(given.with_start(task, config), config)
+    task = given.with_start(task, config)
+    return lora.wrap(distillation.wrap(task, config), config)
 
 
 def as_saved(model: Model, config: Config, *, folder: str) -> Saved | None:
