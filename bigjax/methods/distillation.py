@@ -138,8 +138,7 @@ def _check_outputs(task: Task, taught: _Taught) -> None:
 
     def outputs(model: Model) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         variables = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0)))
-        found = jax.eval_shape(lambda v: _with_hidden(model, v, rows, None)[::2], variables)
-        return found
+        return jax.eval_shape(lambda v: _with_hidden(model, v, rows, None)[::2], variables)
 
     (found, hidden), (theirs, their_hidden) = outputs(taught.student), outputs(taught.teacher)
     if "logits" not in found or "mask" not in rows:
@@ -151,8 +150,8 @@ def _check_outputs(task: Task, taught: _Taught) -> None:
         if others := sorted(set(names) - {"logits"}):
             raise UserError(
                 f"distill.teacher: {what} gives {', '.join(others)} beside logits, so these alone "
-                "are not its probabilities, such as a CRF's, which are of whole sentences; expected "
-                "logits alone (model.head='linear')"
+                "are not its probabilities (a CRF's are of whole sentences); expected logits "
+                "alone, as of model.head='linear'"
             )
     logits, mask = found["logits"].shape, rows["mask"].shape
     if theirs["logits"].shape != logits:

@@ -61,18 +61,32 @@ class NewEncoder:
     max_positions: Annotated[int, AtLeast(1), "the longest row_length that is possible"] = 512
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Of an encoder that starts from given parameters."""
+
+    layers: Annotated[
+        tuple[int, ...] | None,
+        AtLeast(0),
+        "which of its layers are taken, from 0, in this order, such as 0,2,5 for a small student; "
+        "None: all",
+    ] = None
+
+
 class Encoder(NamedTuple):
     """What there is of an encoder beside its parameters.
 
     tokenizer: cuts words. family: which of `huggingface.FAMILIES` it is of.
     origin: the Hugging Face folder that holds its parameters; None where they start at random or
       are those of a run, which the checkpoints read.
+    layers: which layers of these parameters are its own, in order; None: all.
     """
 
     tokenizer: Any
     sizes: bert.Sizes
     family: str
     origin: Origin | None = None
+    layers: tuple[int, ...] | None = None
 
     @property
     def longest(self) -> int:
@@ -87,13 +101,21 @@ def start(config: Config, words: Iterable[Sequence[str]]) -> Encoder:
     Raises:
       UserError: nothing there, or nothing that can be read; sizes that do not fit each other.
     """
-    checkpoint = config.of(Init).checkpoint
+    checkpoint, layers = config.of(Init).checkpoint, config.of(Kept).layers
     if checkpoint is None:
+        if layers is not None:
+            raise UserError(f"init.layers={layers}: goes with init.checkpoint, which has layers")
         return _new(config, words)
     run = origins.run_of(checkpoint)
-    if run is not None:  # its parameters are read by `starting_points.py`, as those of any task
-        return _of_run(run)
-    return _of_folder(origins.find_folder(checkpoint))
+    # A run's parameters are read by `methods/given.py`, as those of any task.
+    whole = _of_folder(origins.find_folder(checkpoint)) if run is None else _of_run(run)
+    if layers is None:
+        return whole
+    num = whole.sizes.num_layers
+    if not layers or max(layers) >= num:
+        raise UserError(f"init.layers={layers}: expected one or more of 0 to {num - 1}")
+    sizes = dataclasses.replace(whole.sizes, num_layers=len(layers))
+    return whole._replace(sizes=sizes, layers=layers)
 
 
 def load(folder: str) -> Encoder:
@@ -122,17 +144,40 @@ def files(encoder: Encoder) -> dict[str, str]:
 def read_params(encoder: Encoder, *, scan_layers: bool) -> dict[str, Any]:
     """The parameters in its `origin`, float32 numpy; layers in one array each if `scan_layers`."""
     assert encoder.origin is not None
-    params = huggingface.read_params(encoder.origin.folder, sizes=encoder.sizes)
-    return laid_out(params, sizes=encoder.sizes, scan_layers=scan_layers)
+    folder, sizes = encoder.origin.folder, encoder.sizes
+    if encoder.layers is not None:
+        sizes = huggingface.read_sizes(folder)
+    params = huggingface.read_params(folder, sizes=sizes)
+    return laid_out(params, sizes=encoder.sizes, scan_layers=scan_layers, layers=encoder.layers)
 
 
-def laid_out(params: Mapping[str, Any], *, sizes: bert.Sizes, scan_layers: bool) -> dict[str, Any]:
-    """An encoder's params, whose layers are in one array each or not, as `scan_layers` says."""
+def laid_out(
+    params: Mapping[str, Any],
+    *,
+    sizes: bert.Sizes,
+    scan_layers: bool,
+    layers: tuple[int, ...] | None = None,
+) -> dict[str, Any]:
+    """An encoder's params, whose layers are in one array each or not, as `scan_layers` says.
+
+    Args:
+      layers: which are kept, see `Kept`.
+    """
+    if layers is not None:
+        params = _kept(params, layers=layers)
     if scan_layers and "layers" not in params:
         return huggingface.stack_layers(dict(params), num_layers=sizes.num_layers)
     if not scan_layers and "layers" in params:
         return huggingface.unstack_layers(dict(params), num_layers=sizes.num_layers)
     return dict(params)
+
+
+def _kept(params: Mapping[str, Any], *, layers: tuple[int, ...]) -> dict[str, Any]:
+    if "layers" in params:
+        stacked = jax.tree.map(lambda x: x[list(layers)], params["layers"])
+        return {**params, "layers": stacked}
+    rest = {name: tree for name, tree in params.items() if not name.startswith("layer_")}
+    return rest | {f"layer_{i}": params[f"layer_{number}"] for i, number in enumerate(layers)}
 
 
 def without_head(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

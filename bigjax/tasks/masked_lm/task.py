@@ -219,7 +219,8 @@ def _adopt(
     params: Mapping[str, Any], folder: str, *, encoder: Encoder, new_head: Any, scan_layers: bool
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's parameters; its head, where it is one of this task."""
-    found = encoders.laid_out(params["encoder"], sizes=encoder.sizes, scan_layers=scan_layers)
+    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
+    found = encoders.laid_out(params["encoder"], **as_here)
     if head.has_one(folder):
         return {**params, "encoder": found}, ""
     return {"encoder": found, "head": new_head()}, NEW_HEAD

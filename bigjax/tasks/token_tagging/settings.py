@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from bigjax.config.choices import IfNone, Sections
 from bigjax.config.fields import Between
+from bigjax.config.sections import Init
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.models.bert import Compute
 from bigjax.tasks.classes import ClassWeights
-from bigjax.tasks.encoders import NewEncoder, Rows, Vocabulary
+from bigjax.tasks.encoders import Kept, NewEncoder, Rows, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Loss:
 
 
 SECTIONS: Sections = {
+    "init": [Init, Kept],
     "data": [SOURCE],
     "text": [Rows, IfNone("init.checkpoint", Vocabulary)],
     "model": [Compute, Head, IfNone("init.checkpoint", NewEncoder)],

@@ -66,7 +66,7 @@ def make(config: Config) -> Task:
         encoder,
         tags=tags,
         labels=splits["train"].labels,
-        adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, sizes=encoder.sizes),
+        adopt=functools.partial(_adopt, tags=tags, scan_layers=scan_layers, encoder=encoder),
     )
     rule, seen = sentences["train"].origin.rule, slices.kept(splits["train"], tags=tags)
     return _task(config, model, splits, tags=tags, encoder=encoder, rule=rule, seen=seen)
@@ -270,11 +270,11 @@ def _adopt(
     *,
     tags: Sequence[str],
     scan_layers: bool,
-    sizes: bert.Sizes,
+    encoder: Encoder,
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
-    encoder = encoders.laid_out(params["encoder"], sizes=sizes, scan_layers=scan_layers)
-    params = {**params, "encoder": encoder}
+    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
+    params = {**params, "encoder": encoders.laid_out(params["encoder"], **as_here)}
     if not os.path.exists(os.path.join(folder, TAGS_FILE)):
         return encoders.without_head(params)
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))
