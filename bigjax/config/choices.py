@@ -49,6 +49,11 @@ Sections = Mapping[str, Sequence[Taker | Choice[Any] | IfNone]]  # "" is the top
 Schema = Mapping[str, Sequence[Taker | Choice[Any]]]
 
 
+def with_more(sections: Sections, more: Sections) -> Sections:
+    """Both; a section of both has the takers of either."""
+    return {**sections, **{k: [*sections.get(k, ()), *takers] for k, takers in more.items()}}
+
+
 class NoSuchChoice(UserError):
     """key: the setting; problem: what is wrong with its value, without the place."""
 

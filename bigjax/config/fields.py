@@ -97,7 +97,9 @@ def parse(text: str, field: Field, *, place: str) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
     if tuple in kinds and str not in kinds and not isinstance(value, (tuple, list)):
-        value = tuple(part.strip() for part in text.split(","))
+        one = (value,)  # a number
+        fits = _convert(one, field.kind) is not _MISMATCH
+        value = one if fits else tuple(part.strip() for part in text.split(","))
     is_whole = isinstance(value, float) and value.is_integer()
     if is_whole and int in options and float not in options:
         value = int(value)  # 1e3

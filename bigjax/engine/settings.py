@@ -1,7 +1,7 @@
 """Owns which sections the config has, and what settings of different sections must agree on."""
 
 from bigjax import methods
-from bigjax.config.choices import Given, Schema, Sections, choose, schema_of
+from bigjax.config.choices import Given, Schema, Sections, choose, schema_of, with_more
 from bigjax.config.sections import (
     Batch,
     Checkpointing,
@@ -44,7 +44,7 @@ def schema(given: Given) -> Schema:
       NoSuchChoice: an unknown task, optimizer, schedule, data source, ...
     """
     task = choose(given, "task", among=TASKS)
-    return schema_of({**SHARED, **TASKS[task].SECTIONS}, given)
+    return schema_of(with_more(SHARED, TASKS[task].SECTIONS), given)
 
 
 def check_together(config: Config) -> None:

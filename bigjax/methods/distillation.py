@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigjax.config import values as configs
-from bigjax.config.choices import Given, Schema, choose, schema_of
+from bigjax.config.choices import Given, Schema, choose, schema_of, with_more
 from bigjax.config.fields import AtLeast, Between
 from bigjax.config.sections import Batch, Evaluation, Init, Run
 from bigjax.config.values import Config
@@ -109,7 +109,7 @@ def _load(run: str, *, setting: str) -> Task:
 
 def _sections(name: str) -> dict[str, Any]:
     shared = {"": [Run], "batch": [Batch], "init": [Init], "eval": [Evaluation]}
-    return {**shared, **TASKS[name].SECTIONS}
+    return dict(with_more(shared, TASKS[name].SECTIONS))
 
 
 def _schema(settings: Given) -> Schema:
@@ -150,7 +150,7 @@ def _check_outputs(task: Task, taught: _Taught) -> None:
         if others := sorted(set(names) - {"logits"}):
             raise UserError(
                 f"distill.teacher: {what} gives {', '.join(others)} beside logits, so these alone "
-                "are not its probabilities (a CRF's are of whole sentences); expected logits "
+                "are not its probabilities (a CRF's are of whole texts); expected logits "
                 "alone, as of model.head='linear'"
             )
     logits, mask = found["logits"].shape, rows["mask"].shape

@@ -194,6 +194,7 @@ def test_a_taker_is_called_with_its_settings_and_what_the_program_adds(write):
         ("sizes", "(3, 4, 5)", (3, 4, 5)),
         ("sizes", "[3, 4]", (3, 4)),
         ("sizes", "()", ()),
+        ("sizes", "7", (7,)),
         ("pair", "('b', 2)", ("b", 2.0)),
         ("rules", "((\".*bias\", 0), ('.*', 1))", ((".*bias", 0.0), (".*", 1.0))),
         ("folder", "none", None),
@@ -590,7 +591,7 @@ def every_taker() -> list[tuple[str, Callable]]:
     """(section, function) for every choice that can be made."""
     found: dict[tuple[str, str], tuple[str, Callable]] = {}
     for task in TASKS.values():
-        for section, takers in {**settings.SHARED, **task.SECTIONS}.items():
+        for section, takers in choices.with_more(settings.SHARED, task.SECTIONS).items():
             for taker in takers:
                 some = taker.among.values() if isinstance(taker, Choice) else [taker]
                 some = [each.taker if isinstance(each, IfNone) else each for each in some]

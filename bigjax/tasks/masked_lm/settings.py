@@ -5,7 +5,6 @@ from typing import Annotated
 
 from bigjax.config.choices import IfNone, Sections
 from bigjax.config.fields import Between
-from bigjax.config.sections import Init
 from bigjax.models.bert import Compute
 from bigjax.tasks.encoders import Kept, NewEncoder, Rows, Vocabulary
 from bigjax.tasks.masked_lm.documents import SOURCE
@@ -36,7 +35,7 @@ class Predicting:
 
 
 SECTIONS: Sections = {
-    "init": [Init, Kept],
+    "init": [Kept],
     "data": [SOURCE],
     "text": [Rows, IfNone("init.checkpoint", Vocabulary)],
     "model": [Compute, IfNone("init.checkpoint", NewEncoder)],

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from bigjax.config.choices import IfNone, Sections
 from bigjax.config.fields import Between
-from bigjax.config.sections import Init
 from bigjax.data.text.text_sources import SOURCE
 from bigjax.models.bert import Compute
 from bigjax.tasks.classes import ClassWeights
@@ -53,7 +52,7 @@ class Loss:
 
 
 SECTIONS: Sections = {
-    "init": [Init, Kept],
+    "init": [Kept],
     "data": [SOURCE],
     "text": [Rows, IfNone("init.checkpoint", Vocabulary)],
     "model": [Compute, Head, IfNone("init.checkpoint", NewEncoder)],
