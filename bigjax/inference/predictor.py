@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from bigjax.config.values import Config
+from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.scorer import build_scorer, make_apply
 from bigjax.engine.sharding import put_batch
@@ -140,29 +142,38 @@ class Predictor:
     def _encode(self, piece: Piece) -> Encoded | None:
         return self.task.use.encode(piece.inputs) if piece.inputs else None
 
-    def _start(self, encoded: Encoded | None) -> list[list[Any]]:
-        """Outputs of each batch and each member, which may still be computed."""
+    def _start(self, encoded: Encoded | None) -> Iterable[list[Outputs]]:
+        """Outputs of each batch and each member, numpy, which may still be computed."""
         if encoded is None:
             return []
-        rows = encoded.rows
-        outputs = []
-        for step in range(-(-rows.num_rows // rows.batch_rows)):
-            num_rows = _bucket(
-                min(rows.batch_rows, rows.num_rows - step * rows.batch_rows),
-                multiple=self.mesh.shape["data"] * self.mesh.shape["fsdp"],
-            )
-            batch = put_batch(rows, step=step, mesh=self.mesh, num_rows=num_rows)
-            outputs.append(
-                [member.apply(member.variables, member.frozen, batch) for member in self.members]
-            )
-        return outputs
+        steps = range(-(-encoded.rows.num_rows // encoded.rows.batch_rows))
+        compute = functools.partial(self._outputs, encoded.rows)
+        # Programs of several devices may hold collectives: two at once can block each other.
+        return self._pool.map(compute, steps) if self.mesh.size == 1 else list(map(compute, steps))
 
-    def _decode(self, encoded: Encoded | None, started: list[list[Any]]) -> list[dict[str, Any]]:
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Two batches at once: a CPU computes the parts of one that are not parallel beside the
+        products of the other."""
+        return ThreadPoolExecutor(2)
+
+    def _outputs(self, rows: Dataset, step: int) -> list[Outputs]:
+        num_rows = _bucket(
+            min(rows.batch_rows, rows.num_rows - step * rows.batch_rows),
+            multiple=self.mesh.shape["data"] * self.mesh.shape["fsdp"],
+        )
+        batch = put_batch(rows, step=step, mesh=self.mesh, num_rows=num_rows)
+        started = [member.apply(member.variables, member.frozen, batch) for member in self.members]
+        return jax.device_get(started)
+
+    def _decode(
+        self, encoded: Encoded | None, started: Iterable[list[Outputs]]
+    ) -> list[dict[str, Any]]:
         if encoded is None:
             return []
         average, parts = self.task.use.average, []
         for batch in started:
-            found = list(map(self._corrected, self.members, jax.device_get(batch)))
+            found = list(map(self._corrected, self.members, batch))
             one = found[0] if average is None or len(found) == 1 else average(found)
             parts.append({name: x[: encoded.rows.batch_rows] for name, x in one.items()})
         return encoded.decode(
