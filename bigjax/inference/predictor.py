@@ -31,6 +31,10 @@ from bigjax.trees import leaf_names
 # Where one ends depends on the inputs alone, so answers do not depend on how they arrive.
 _PIECE_INPUTS = {"text": 1024, "row": 4096, "image": 64}
 _PIECE_SIZE = 2**17  # characters
+# On a CPU, rows that are computed at once, whose activations stay in the cache, and how many such
+# batches are.
+_CPU_BATCHES = 3
+_CPU_ROWS = {"text": 16, "row": 1024, "image": 32}
 
 
 class Piece(NamedTuple):
@@ -140,22 +144,32 @@ class Predictor:
             raise UserError(f"input {number}: {error}") from error
 
     def _encode(self, piece: Piece) -> Encoded | None:
-        return self.task.use.encode(piece.inputs) if piece.inputs else None
-
-    def _start(self, encoded: Encoded | None) -> Iterable[list[Outputs]]:
-        """Outputs of each batch and each member, numpy, which may still be computed."""
-        if encoded is None:
-            return []
-        steps = range(-(-encoded.rows.num_rows // encoded.rows.batch_rows))
-        compute = functools.partial(self._outputs, encoded.rows)
-        # Programs of several devices may hold collectives: two at once can block each other.
-        return self._pool.map(compute, steps) if self.mesh.size == 1 else list(map(compute, steps))
+        if not piece.inputs:
+            return None
+        encoded = self.task.use.encode(piece.inputs)
+        if self._cpu is None:
+            return encoded
+        most = min(encoded.rows.batch_rows, _CPU_ROWS[self.task.use.takes])
+        return encoded._replace(rows=encoded.rows._replace(batch_rows=most))
 
     @functools.cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        """Two batches at once: a CPU computes the parts of one that are not parallel beside the
-        products of the other."""
-        return ThreadPoolExecutor(2)
+    def _cpu(self) -> ThreadPoolExecutor | None:
+        """Computes several batches at once: the parts of one that are not parallel run beside the
+        products of another. None on accelerators, and on several devices: of two programs with
+        collectives at once each can wait for the other."""
+        if self.mesh.size > 1 or self.mesh.devices.flat[0].platform != "cpu":
+            return None
+        return ThreadPoolExecutor(_CPU_BATCHES)
+
+    def _start(self, encoded: Encoded | None) -> Iterable[list[Outputs]]:
+        """Outputs of each batch and each member, which may still be computed."""
+        if encoded is None:
+            return []
+        rows = encoded.rows
+        steps = range(-(-rows.num_rows // rows.batch_rows))
+        if self._cpu is None or len(steps) == 1:
+            return [self._outputs(rows, step) for step in steps]
+        return self._cpu.map(lambda step: jax.device_get(self._outputs(rows, step)), steps)
 
     def _outputs(self, rows: Dataset, step: int) -> list[Outputs]:
         num_rows = _bucket(
@@ -163,8 +177,7 @@ class Predictor:
             multiple=self.mesh.shape["data"] * self.mesh.shape["fsdp"],
         )
         batch = put_batch(rows, step=step, mesh=self.mesh, num_rows=num_rows)
-        started = [member.apply(member.variables, member.frozen, batch) for member in self.members]
-        return jax.device_get(started)
+        return [member.apply(member.variables, member.frozen, batch) for member in self.members]
 
     def _decode(
         self, encoded: Encoded | None, started: Iterable[list[Outputs]]
@@ -173,12 +186,12 @@ class Predictor:
             return []
         average, parts = self.task.use.average, []
         for batch in started:
-            found = list(map(self._corrected, self.members, batch))
+            found = list(map(self._corrected, self.members, jax.device_get(batch)))
             one = found[0] if average is None or len(found) == 1 else average(found)
             parts.append({name: x[: encoded.rows.batch_rows] for name, x in one.items()})
         return encoded.decode(
             {
-                name: _joined([part[name] for part in parts])[: encoded.rows.num_rows]
+                name: np.concatenate([part[name] for part in parts])[: encoded.rows.num_rows]
                 for name in parts[0]
             }
         )
@@ -235,18 +248,6 @@ def _is_one(inputs: Any) -> bool:
         isinstance(inputs, str | bytes | Mapping | os.PathLike | np.ndarray)
         or hasattr(inputs, "convert")  # an image of Pillow
     )
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows of all batches; where those of one are shorter than of another, zeros at their ends."""
-    shape = np.max([part.shape[1:] for part in parts], axis=0)
-    padded = [
-        np.pad(part, [(0, 0), *((0, most - n) for n, most in zip(part.shape[1:], shape))])
-        if (part.shape[1:] != shape).any()
-        else part
-        for part in parts
-    ]
-    return np.concatenate(padded)
 
 
 def _bucket(num_rows: int, *, multiple: int) -> int:

@@ -171,9 +171,9 @@ class Scoring(NamedTuple):
 class Encoded(NamedTuple):
     """Prepared inputs, ready for the model.
 
-    rows: them as a data set without labels. Batches may have rows of different lengths (axis 1).
-    decode: outputs of all its rows in order, those of shorter rows with zeros at their ends -> an
-      answer for each input, in order: a dict that JSON can hold.
+    rows: them as a data set without labels.
+    decode: outputs of all its rows in order -> an answer for each input, in order: a dict that JSON
+      can hold.
     """
 
     rows: Dataset

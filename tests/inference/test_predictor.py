@@ -14,7 +14,7 @@ from finished import WORDS
 from tiny_runs import one_device
 
 import bigjax
-from bigjax.data.text import packing, recognise
+from bigjax.data.text import recognise
 from bigjax.engine import sharding
 from bigjax.errors import UserError
 from bigjax.inference import opening, predictor
@@ -40,30 +40,6 @@ def model(load, finished_run):
 
 def exact(answer) -> bool:
     return all(answer["text"][e["start"] : e["end"]] == e["text"] for e in answer["entities"])
-
-
-def test_texts_of_all_lengths_in_rows_of_several_lengths_get_the_answers_that_each_gets(
-    model, monkeypatch
-):
-    monkeypatch.setattr(packing, "SHORTEST_ROW", 8)
-    texts = [" ".join(list(WORDS)[i % 6] for i in range(n)) for n in (*range(1, 90), *[5] * 99)]
-    prepared = [model.task.use.prepare(text) for text in texts]
-    rows = model.task.use.encode(prepared).rows
-    numbers = np.arange(rows.batch_rows)
-    lengths = [
-        rows.rows(numbers + k)["tokens"].shape[1] for k in range(0, rows.num_rows, len(numbers))
-    ]
-    assert len(set(lengths)) > 1
-    for answer, text in zip(model(texts), texts):
-        alone = model(text)
-        assert [{**e, "score": 0} for e in answer["entities"]] == [
-            {**e, "score": 0} for e in alone["entities"]
-        ]
-        np.testing.assert_allclose(
-            [e["score"] for e in answer["entities"]],
-            [e["score"] for e in alone["entities"]],
-            atol=2e-4,  # they are rounded to four digits
-        )
 
 
 def test_one_is_answered_alone_a_list_as_a_list_and_an_iterator_lazily(model):

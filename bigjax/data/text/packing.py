@@ -24,7 +24,6 @@ from bigjax.errors import UserError
 
 # Plans of this many examples take about 0.1 s; a larger data set repeats one such plan.
 BLOCK_SIZE = 65536
-SHORTEST_ROW = 16
 
 
 class Packing(NamedTuple):
@@ -83,40 +82,6 @@ def plan(lengths: np.ndarray, *, row_length: int) -> Packing:
         lengths=lengths,
         row_length=row_length,
     )
-
-
-def plan_by_length(lengths: np.ndarray, *, row_length: int) -> Packing:
-    """As `plan`, but examples that fit into half a row fill only the first half of theirs, and so
-    on by halves: for predictions of many texts, as the cost of attention grows with the row. Rows
-    with the shortest examples come first. Below 32 tokens rows would fill badly.
-
-    Raises:
-      UserError: no example at all.
-    """
-    lengths = np.asarray(lengths, np.int32)
-    row_offsets, places, longest = [np.zeros(1, np.int64)], [], 0
-    for length in halves(row_length):
-        if length < 2 * SHORTEST_ROW and length != row_length:
-            continue
-        fitting = (lengths > longest) & (lengths <= length)
-        if fitting.any():
-            # A place counts among all examples sorted by length, the shorter groups before it.
-            num_before = np.count_nonzero(lengths <= longest)
-            found = plan(lengths[fitting], row_length=length)
-            row_offsets.append(found.row_offsets[1:] + num_before)
-            places.append(found.place + num_before)
-        longest = length
-    if not places:
-        return plan(lengths, row_length=row_length)
-    return Packing(np.concatenate(row_offsets), np.concatenate(places), lengths, row_length)
-
-
-def halves(row_length: int) -> list[int]:
-    """The row, its half, and so on, the shortest first."""
-    found = [row_length]
-    while found[-1] % 2 == 0 and found[-1] // 2 >= SHORTEST_ROW:
-        found.append(found[-1] // 2)
-    return found[::-1]
 
 
 def epochs(packing: Packing, *, seed: int) -> Callable[[np.ndarray], list[np.ndarray]]:

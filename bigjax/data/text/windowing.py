@@ -9,13 +9,12 @@ predicted, by exactly one.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tokenizers
 
-from bigjax.data.text.packing import halves
 from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tokenization import encode_words, special_tokens, unknown_token
 from bigjax.errors import UserError
@@ -133,16 +132,6 @@ def fill_rows(
         "words": scatter(windows.words[source], empty=-1, dtype=windows.words.dtype),
         "starts": np.bincount(row, weights=begins, minlength=len(examples)).astype(np.int32),
     }
-
-
-def without_empty_ends(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of `fill_rows` (B, L), and others like them, cut to the shortest of `packing.halves`
-    that holds what is in them."""
-    row_length = rows["segments"].shape[1]
-    filled = rows["segments"].any(axis=0)
-    num_used = row_length - int(filled[::-1].argmax()) if filled.any() else 0
-    length = next(length for length in halves(row_length) if length >= num_used)
-    return {name: x[:, :length] if x.ndim == 2 else x for name, x in rows.items()}
 
 
 class _Cuts(NamedTuple):

@@ -101,14 +101,12 @@ def by_word(split: Split, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     labels it.
 
     Args:
-      outputs: logits (R, L, T) of all rows of the split, in the order of `packing.once`; L may be
-        less than a row has, where nothing is behind it.
+      outputs: logits (R, L, T) of all rows of the split, in the order of `packing.once`.
     """
     examples = packing.once(split.packing)(np.arange(split.packing.num_rows))
     filled = windowing.fill_rows(split.windows, examples, row_length=split.packing.row_length)
-    words = filled["words"][:, : outputs["logits"].shape[1]]
-    counted = words >= 0
-    word = words[counted]
+    counted = filled["words"] >= 0
+    word = filled["words"][counted]
     assert np.array_equal(np.sort(word), np.arange(len(split.labels))), "every word exactly once"
     logits = np.empty((len(word), outputs["logits"].shape[-1]), outputs["logits"].dtype)
     logits[word] = outputs["logits"][counted]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigjax.data.text import packing, segmenting, windowing
+from bigjax.data.text import packing, segmenting
 from bigjax.data.text.cutting import cut
 from bigjax.data.text.segmenting import Piece
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences, Strings
@@ -29,6 +29,7 @@ _ANSWERED = (
     "entities", "tags", "scores", "spans", "label", "labels", "ner_tags", "pos_tags", "annotations",
     "predictions",
 )  # fmt: skip
+_SHORTEST_ROW = 16
 _COLOURS = (44, 42, 45, 41, 46, 43)  # of the terminal's background, dark text on them is legible
 
 
@@ -130,23 +131,20 @@ def encode(
     start and end in characters of the text, or of the document that it is a sentence of. Tags that
     are no spans come as `words`: {tag, start, end, text, score}."""
     split = _split(given, tags=tags, tokenizer=tokenizer, row_length=row_length)
-    if split.packing.num_rows > batch_rows:  # a few texts are computed at once, however they lie
-        plan = packing.plan_by_length(split.windows.lengths, row_length=row_length)
-        split = split._replace(packing=plan)
-    whole = rows.dataset(split, rows=packing.once(split.packing), batch_rows=batch_rows)
-    made = whole._replace(rows=lambda numbers: windowing.without_empty_ends(whole.rows(numbers)))
 
     def decode(outputs: Outputs) -> list[dict[str, Any]]:
         found = _found(split, outputs, tags=tags, how=how)
         return [_answer(one, found, tags=tags) for one in given]
 
-    return Encoded(made, decode)
+    examples = packing.once(split.packing)
+    return Encoded(rows.dataset(split, rows=examples, batch_rows=batch_rows), decode)
 
 
 def _split(
     given: Sequence[Prepared], *, tags: Sequence[str], tokenizer: Any, row_length: int
 ) -> Split:
-    """All sentences of all inputs."""
+    """All sentences of all inputs, in rows that are as short as all of it lets them be: one short
+    text does not pay for a long row."""
     sentences = [
         [readable(one.text[a:b]) for a, b in one.words[first:last]]
         for one in given
@@ -154,9 +152,13 @@ def _split(
     ] or [["."]]
     words = Strings.of(sentences)
     untagged = Strings(tags[:1], np.zeros(len(words.ids), np.int8), words.offsets)
-    return rows.encode_split(
+    split = rows.encode_split(
         Sentences(words, untagged, "input"), tags=tags, tokenizer=tokenizer, row_length=row_length
     )
+    short = max(_SHORTEST_ROW, 1 << (int(split.windows.lengths.sum()) - 1).bit_length())
+    if short < row_length:
+        split = split._replace(packing=packing.plan(split.windows.lengths, row_length=short))
+    return split
 
 
 def readable(word: str) -> str:

@@ -48,19 +48,6 @@ def test_every_epoch_holds_every_example_once_in_rows_that_are_not_overfull(
     assert packed.fill == pytest.approx(lengths.sum() / (len(rows) * row_length), rel=1e-12)
 
 
-@given(st.lists(st.integers(1, 64), min_size=1, max_size=200))
-def test_planned_by_length_what_fits_half_a_row_is_in_half_a_row(lengths):
-    lengths = np.array(lengths)
-    packed = packing.plan_by_length(lengths, row_length=64)
-    rows = [row.tolist() for row in packing.once(packed)(np.arange(packed.num_rows))]
-    assert_is_a_packing(rows, lengths=lengths, row_length=64)
-    used = [int(lengths[row].sum()) for row in rows]
-    num_short = sum(lengths[row].max() <= 32 for row in rows)
-    assert max(used[:num_short], default=0) <= 32
-    assert all(lengths[row].min() > 32 for row in rows[num_short:]), "the short ones come first"
-    assert packing.halves(64) == [16, 32, 64] and packing.halves(50) == [25, 50]
-
-
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=80) | st.lists(st.integers(1, 12), min_size=9),
     st.integers(1, 10),
