@@ -67,7 +67,9 @@ def new(sizes: bert.Sizes, *, counts_V: np.ndarray) -> dict[str, Any]:
     """
     log_probs = np.log(counts_V + 1.0)  # as if each had been seen once more
     head: dict[str, Any] = {"bias": (log_probs - log_probs.mean()).astype(np.float32)}
-    if sizes.embedding_size is None:
+    width = sizes.embedding_size or sizes.hidden_size
+    head["norm"] = {"scale": np.ones(width, np.float32), "bias": np.zeros(width, np.float32)}
+    if width == sizes.hidden_size:
         size = sizes.hidden_size
         kernel, bias = np.eye(size, dtype=np.float32), np.full(size, SHIFT, np.float32)
         head["dense"] = {"kernel": kernel, "bias": bias}

@@ -64,6 +64,12 @@ def tokens_of(texts: Sequence[str], *, tokenizer: Any) -> Iterator[Tokens]:
             yield Tokens(ids, np.cumsum(begins) - 1)
 
 
+def encode_text(text: str, *, tokenizer: Any) -> Any:
+    """The `tokenizers.Encoding` of a text, without special tokens."""
+    plain = tokenization.without_special(tokenizer)
+    return plain.encode(text, add_special_tokens=False)
+
+
 def cut(
     documents: Iterator[Tokens] | Sequence[Tokens], *, tokenizer: Any, row_length: int
 ) -> Windows:

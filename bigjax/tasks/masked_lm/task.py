@@ -28,6 +28,7 @@ from bigjax.tasks.masked_lm.documents import SOURCE, Documents
 from bigjax.tasks.masked_lm.masking import Masking
 from bigjax.tasks.masked_lm.model import MaskedLM, make_model
 from bigjax.tasks.masked_lm.pieces import Split
+from bigjax.tasks.masked_lm.portable import portable
 from bigjax.tasks.masked_lm.settings import Hiding, Predicting
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
 
@@ -144,11 +145,11 @@ def _task(config: Config, model: Model, splits: Mapping[str, Split], *, encoder:
                 mask_id=hidden.mask_id,
             ),
         ),
-        use=_use(config, encoder, mask_id=hidden.mask_id),
+        use=_use(config, encoder, splits, mask_id=hidden.mask_id),
     )
 
 
-def _use(config: Config, encoder: Encoder, *, mask_id: int) -> Use:
+def _use(config: Config, encoder: Encoder, splits: Mapping[str, Split], *, mask_id: int) -> Use:
     return Use(
         files={**encoders.files(encoder), head.FILE: json.dumps({"mask": mask_id}) + "\n"},
         encode=functools.partial(
@@ -162,6 +163,7 @@ def _use(config: Config, encoder: Encoder, *, mask_id: int) -> Use:
         prepare=functools.partial(use.prepare, mask=encoder.tokenizer.id_to_token(mask_id)),
         formats=use.FORMATS,
         model_files=(encoders.ENCODER_FILE, encoders.FAMILY_FILE),
+        portable=lambda: portable(encoder, splits=splits, mask_id=mask_id),
     )
 
 
