@@ -1,11 +1,12 @@
-"""Kills runs of both tasks again and again, and compares what is left with runs that never were.
+"""Kills runs of several tasks again and again, and compares what is left with runs that never were.
 
     python benchmarks/reliability.py [--kills=100] [--folder=FOLDER]
 
-Half of the kills (SIGKILL) go to token tagging (packed rows, dropout, accumulation), half to image
-classification (batch statistics, augmentation, mixup, EMA), at random moments: in a step, in a
-save, while starting. It is `main.py --mode=verify_resume` on two small configs; the table counts
-the kills and those during a save, and says whether everything ended bitwise the same. A kill costs
+Each gets as many kills (SIGKILL): token tagging (packed rows, dropout, accumulation), image
+classification (batch statistics, augmentation, mixup, EMA), masked-language modelling (tokens
+hidden anew in each epoch), at random moments: in a step, in a save, while starting. It is
+`main.py --mode=verify_resume` on small configs; the table counts the kills and those during a save,
+and says whether everything ended bitwise the same. A kill costs
 one start of the program, so 100 take a quarter of an hour on two cores.
 """
 
@@ -41,9 +42,19 @@ IMAGES = {
     "eval.every_epochs": "none",
     "eval.every_steps": 20,
 }
+MASKED = {
+    **{
+        key: value
+        for key, value in TAGGING.items()
+        if key not in ("data.num_test", "batch.examples")
+    },
+    "batch.rows": 10,
+    "hide.whole_words": True,
+}
 CONFIGS = {
     "token tagging": ("configs/bert_ner.py:scratch", TAGGING),
     "image classification": ("configs/cnn_digits.py:residual", IMAGES),
+    "masked language": ("configs/bert_mlm.py:scratch", MASKED),
 }
 
 
