@@ -205,6 +205,9 @@ def _paths(given: Files, *, setting: str) -> list[str]:
         if not found:
             raise UserError(f"{setting}={path!r}: no such file; expected a path or a pattern")
         paths += found
+    folder = next(filter(os.path.isdir, paths), None)
+    if folder is not None:
+        raise UserError(f"{setting}: {folder} is a folder; expected files, as '{folder}/*.txt'")
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise UserError(f"{setting}: {twice} is there twice; expected each file once")

@@ -75,6 +75,8 @@ def test_files_that_are_not_there_or_there_twice_are_errors(tmp_path):
         read(tmp_path / "*.txt")
     with pytest.raises(UserError, match="data.train is empty"):
         text_files(train="")
+    with pytest.raises(UserError, match=r"is a folder; expected files, as '.*/\*.txt'"):
+        text_files(train=str(tmp_path))
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(UserError, match="is there twice"):
         text_files(train=f"{tmp_path}/a.txt,{tmp_path}/a.txt")
