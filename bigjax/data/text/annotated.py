@@ -36,6 +36,7 @@ class Annotated(NamedTuple):
     notes: what was left out or changed -> on which lines.
     rule: as in `Origin`.
     iob2: the sentences whose tags are in IOB2 already, because they come from spans.
+    documents: the lines after which a document begins, in order.
     """
 
     words: list[list[str]]
@@ -46,6 +47,7 @@ class Annotated(NamedTuple):
     notes: Mapping[str, Sequence[int]]
     rule: str = PRE_SPLIT
     iob2: frozenset[int] = frozenset()
+    documents: Sequence[int] = ()
 
 
 def read_text(path: str | os.PathLike, *, encoding: str) -> str:
@@ -133,6 +135,7 @@ def to_sentences(
         paths=(str(path),),
         file=np.zeros(len(found.words), np.int32),
         line=np.array(found.lines, np.int64),
+        document=np.searchsorted(found.documents, found.lines).astype(np.int32),
         found=(f"{path}: {'; '.join(told)}",),
         notes=tuple(_notes(notes, path=path)),
         rule=found.rule,

@@ -26,6 +26,7 @@ from bigjax.errors import UserError
 
 _NUM_FOR_LAYOUT = 100_000  # lines
 _ALONE = ("word",)  # the columns of a file without tags
+_DOCUMENT = re.compile(r"#\s*newdoc\b|#begin document\b")  # of CoNLL-U, of OntoNotes
 COMMENTS, HEADER, DOCSTARTS = "comment lines", "header line", "-DOCSTART- lines"
 RANGES, EMPTY_NODES = "multi-word ranges left out", "empty nodes left out"
 
@@ -56,6 +57,7 @@ def parse(
     and a tag that others have or that looks like one ("#<TAB>O" is a word). A first line that names
     the columns is a header. CoNLL-U is what has ten columns, or more in extensions of it, of which
     the first numbers the words: its multi-word ranges ("1-2") and empty nodes ("1.1") are no words.
+    -DOCSTART- lines and the comments "# newdoc" and "#begin document" begin a document.
 
     UserError: no sentence, too few or too many columns, no such column, an empty word or tag, words
     of CoNLL-U that are not numbered 1, 2, ...
@@ -121,7 +123,10 @@ def _read(lines: Sequence[str], layout: Layout, *, path: str | os.PathLike) -> A
         numbers = (n for n, line in following if line[:1] != "#" and split(line)[0].isdecimal())
         return next(n for i, n in enumerate(numbers) if i == index)
 
-    return Annotated(words, tags, first_lines, line_of, described(layout), notes)
+    marks = [n for n in notes.get(COMMENTS, ()) if _DOCUMENT.match(lines[n - 1])]
+    documents = sorted([*notes.get(DOCSTARTS, ()), *marks])
+    found = described(layout)
+    return Annotated(words, tags, first_lines, line_of, found, notes, documents=documents)
 
 
 def _sentences(

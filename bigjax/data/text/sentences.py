@@ -94,6 +94,8 @@ class Origin(NamedTuple):
 
     paths: the files; file, line: int32 and int64 (S,), for each sentence the number of its file and
       the line on which it begins.
+    document: int32 (S,), for each sentence the number of its document in its file, from 1; 0 where
+      the file does not say where one begins.
     found: for each file, what it was recognised as, in one line.
     notes: what was left out or changed on the way.
     rule: the name of the rule that cut text into words (`cutting.RULE`), or PRE_SPLIT.
@@ -102,6 +104,7 @@ class Origin(NamedTuple):
     paths: tuple[str, ...] = ()
     file: np.ndarray = np.zeros(0, np.int32)
     line: np.ndarray = np.zeros(0, np.int64)
+    document: np.ndarray = np.zeros(0, np.int32)
     found: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     rule: str = PRE_SPLIT

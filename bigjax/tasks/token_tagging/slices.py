@@ -1,5 +1,5 @@
 """Owns the scores of parts of a split: by the length of the sentence, by whether training has seen
-the entity, by its length and by the file it is from.
+the entity, by its length, and by the document and the file it is from.
 
 Of training only hashes of its entities are kept with a run: enough to know one again, and no text.
 """
@@ -21,7 +21,7 @@ from bigjax.tasks.token_tagging import decoding
 from bigjax.tasks.token_tagging.rows import Split
 
 FILE = "train_entities.txt"  # in the run folder: of each entity's words a hash, and its types
-MAX_FILES = 10  # listed, those of the lowest F1
+MAX_PLACES = 10  # documents and files that are listed, those of the lowest F1
 
 _SENTENCES = ((1, 9), (10, 19), (20, 29), (30, 49), (50, None))  # words, the last included
 _ENTITIES = ((1, 1), (2, 2), (3, 3), (4, None))
@@ -70,13 +70,10 @@ def entity_table(
         *_by_sentence_length(split, (gold, found)),
         *(_by_seen(split, (gold, found), seen=seen) if seen is not None else ()),
         *_by_length((gold, found)),
+        *_by_document(split, (gold, found)),
+        *_by_file(split, (gold, found)),
     ]
     rows = [_row(name, gold, found, masks, split=split) for name, masks in by]
-    files = [
-        _row(name, gold, found, masks, split=split)
-        for name, masks in _by_file(split, (gold, found))
-    ]
-    files = sorted(filter(None, files), key=lambda row: row[-1]["value"])[:MAX_FILES]
     note = "Each entity, gold or predicted, is in one part of a kind"
     if seen is not None:
         note += "; seen: training has an entity of exactly its words"
@@ -84,7 +81,7 @@ def entity_table(
         "kind": "table",
         "title": "Scores of parts",
         "columns": ["part", "gold entities", "precision", "recall", "F1"],
-        "rows": [*filter(None, rows), *files],
+        "rows": list(filter(None, rows)),
         "note": f"{note}.",
     }
 
@@ -168,12 +165,40 @@ def _by_seen(
         yield name, tuple(of(side, is_in) for side in sides)
 
 
+def _by_document(split: Split, sides: tuple[Entities, Entities]) -> Iterator[tuple[str, Masks]]:
+    origin = split.sentences.origin
+    if not origin.document.any():
+        return
+    of_sentence = (origin.file.astype(np.int64) << 32) + origin.document
+    for first, masks in _worst(of_sentence, sides):
+        where, line = os.path.basename(origin.paths[origin.file[first]]), origin.line[first]
+        yield f"document from {where}:{line}", masks
+
+
 def _by_file(split: Split, sides: tuple[Entities, Entities]) -> Iterator[tuple[str, Masks]]:
     origin = split.sentences.origin
-    numbers = np.unique(origin.file).tolist()
-    for number in numbers if len(numbers) > 1 else ():
-        masks = (origin.file[side.sentence] == number for side in sides)
-        yield f"file {os.path.basename(origin.paths[number])}", tuple(masks)
+    for first, masks in _worst(origin.file, sides):
+        yield f"file {os.path.basename(origin.paths[origin.file[first]])}", masks
+
+
+def _worst(
+    of_sentence: np.ndarray, sides: tuple[Entities, Entities]
+) -> Iterator[tuple[int, Masks]]:
+    """The groups of sentences of equal numbers with the lowest F1: the first sentence of each, and
+    which entities are in it. Nothing where all are one group."""
+    _, first, group = np.unique(of_sentence, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        return
+    gold, found = sides
+
+    def count(sentences: np.ndarray) -> np.ndarray:
+        return np.bincount(group[sentences], minlength=len(first))
+
+    total = count(gold.sentence) + count(found.sentence)
+    f1 = 2 * count(gold.sentence[gold.shared]) / np.maximum(total, 1)
+    listed = [number for number in np.argsort(f1, kind="stable") if total[number]]
+    for number in listed[:MAX_PLACES]:
+        yield int(first[number]), tuple(group[side.sentence] == number for side in sides)
 
 
 def _between(values: np.ndarray, low: int, high: int | None) -> np.ndarray:

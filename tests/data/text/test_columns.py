@@ -219,6 +219,10 @@ def test_docstart_lines_part_sentences_whatever_columns_they_carry():
     text = "-DOCSTART-\na x O\n-DOCSTART- (2) EU\nb x O\n1 -DOCSTART- O O\nc-DOCSTART- x O\n"
     assert read(text.encode()).words == [["a"], ["b"], ["c-DOCSTART-"]]
     assert read(b"-DOCSTART- -X- O O\n\na b\tO\n").words == [["a b"]]
+    assert read(text.encode()).origin.document.tolist() == [1, 2, 3]
+    assert not read(b"a O\n\nb O\n").origin.document.any()
+    marked = "a x O\n\n# newdoc id = 1\n# text = b\nb x O\n\nc x O\n\n#begin document (2);\nd x O\n"
+    assert read(marked.encode()).origin.document.tolist() == [0, 1, 1, 2]
 
 
 def test_columns_are_counted_from_either_end_and_the_separator_may_be_given():

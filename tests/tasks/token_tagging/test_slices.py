@@ -70,8 +70,22 @@ def test_files_are_parts_where_there_are_several_the_worst_first(monkeypatch):
     named = [name for name in rows if name.startswith("file")]
     assert named == ["file two.txt", "file one.txt", "file three.txt"]
     assert rows["file one.txt"] == (2, 0.5, 0.5, 0.5)
-    monkeypatch.setattr(slices, "MAX_FILES", 1)
+    monkeypatch.setattr(slices, "MAX_PLACES", 1)
     assert "file one.txt" not in table_of(split, PREDICTED, seen=None)[0]
+
+
+def test_documents_are_parts_where_files_say_where_they_begin(monkeypatch):
+    origin = Origin(
+        ("/a/one.txt",), np.zeros(3, np.int32), np.array([2, 6, 9]), np.array([1, 2, 2])
+    )
+    split = TEST._replace(sentences=TEST.sentences._replace(origin=origin))
+    rows, _ = table_of(split, PREDICTED, seen=None)
+    named = [name for name in rows if name.startswith(("document", "file"))]
+    assert named == ["document from one.txt:6", "document from one.txt:2"], "the worst first"
+    assert rows["document from one.txt:2"] == (2, 1.0, 0.5, 2 / 3)
+    assert rows["document from one.txt:6"] == (3, 1 / 3, 1 / 3, 1 / 3)
+    monkeypatch.setattr(slices, "MAX_PLACES", 1)
+    assert "document from one.txt:2" not in table_of(split, PREDICTED, seen=None)[0]
 
 
 def test_what_is_kept_of_training_is_a_hash_and_the_types_and_the_same_in_any_order():
