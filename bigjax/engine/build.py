@@ -88,7 +88,8 @@ def build(config: Config) -> Setup:
     if length is None:
         raise UserError("set the length of training: num_steps, num_epochs or num_examples")
     total_steps = max(1, round(length))
-    method = methods.gradients(task, config)
+    method = methods.gradients(task, config, num_updates=total_steps)
+    task = _with_facts(task, method.facts)
     warmup = duration(config, "warmup", section="schedule", task=task, total_steps=total_steps)
     schedule = schedules.make_schedule(
         lambda num_steps: config.of(schedules.SCHEDULE, num_steps=num_steps),
@@ -127,6 +128,11 @@ def build(config: Config) -> Setup:
     )
 
 
+def _with_facts(task: Task, facts: tuple[tuple[str, str], ...]) -> Task:
+    report = task.data.report
+    return task._replace(data=task.data._replace(report=lambda: [*report(), *facts]))
+
+
 def _check_dev(config: Config, task: Task) -> None:
     """Raises UserError for what would go by dev where there is none."""
     for key in ("patience", "target"):
@@ -151,8 +157,8 @@ def _check_by_value(optimizer: Optimizer, task: Task, *, method: Gradients) -> N
         )
     if method != PLAIN:
         raise UserError(
-            "config.optim.name: this one goes by the loss, and adversarial training has a gradient "
-            "of its own: set adversarial.kind=none"
+            "config.optim.name: this one goes by the loss, and adversarial and private training "
+            "have gradients of their own; choose another"
         )
 
 

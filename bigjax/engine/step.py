@@ -198,20 +198,19 @@ def mean_gradients(
         return total / _weight(sums), (sums, model_state)
 
     params = [leaf for leaf, own in zip(leaves, trained) if own]
-    gradient = method.of(objective, key)
     num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
-    if num_chunks > 1:
-        gradient = microbatches.in_parts(gradient, num_parts=num_chunks)
-    if num_microbatches > 1:
-        gradient = microbatches.in_parts(gradient, num_parts=num_microbatches)
-        grads, (sums, model_state) = gradient(params, state.model_state, batch)
+    whole = num_chunks == num_microbatches == 1  # dividing the loss spares a pass over gradients
+    gradient = method.of(mean_objective if whole or method.mean else objective, key)
+    for num_parts in (num_chunks, num_microbatches):
+        if num_parts > 1:
+            gradient = microbatches.in_parts(gradient, num_parts=num_parts)
+    grads, (sums, model_state) = gradient(params, state.model_state, batch)
+    if method.mean is not None:
+        grads = method.mean(grads, key)
+    elif num_microbatches > 1:
         grads = [g / _weight(sums) for g in grads]
     elif num_chunks > 1:
-        grads, (sums, model_state) = gradient(params, state.model_state, batch)
         grads = [g * (1 / _weight(sums)) for g in grads]
-    else:  # dividing the loss spares a pass over the gradients
-        gradient = method.of(mean_objective, key)
-        grads, (sums, model_state) = gradient(params, state.model_state, batch)
     found = iter(grads)
     grads = [next(found) if own else jnp.zeros_like(leaf) for leaf, own in zip(leaves, trained)]
     return jax.tree.unflatten(treedef, grads), sums, model_state

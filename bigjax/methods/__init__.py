@@ -2,17 +2,20 @@
 on, and the one table of them. The tasks, the engine's own code and the loop know none."""
 
 from bigjax.config.choices import Sections
+from bigjax.config.sections import Run
 from bigjax.config.values import Config
-from bigjax.methods import adversarial, distillation, given, lora
+from bigjax.methods import adversarial, distillation, given, lora, privacy
 from bigjax.methods.distillation import Distillation
 from bigjax.methods.gradient import Gradients
 from bigjax.methods.lora import LoRA, Saved
+from bigjax.methods.privacy import Privacy
 from bigjax.tasks.task import Model, Task
 
 SECTIONS: Sections = {
     "lora": [LoRA],
     "distill": [Distillation],
     "adversarial": [adversarial.KIND],
+    "privacy": [Privacy],
 }
 """What takes the section of each method, which every task has."""
 
@@ -20,7 +23,8 @@ SECTIONS: Sections = {
 def as_trained(task: Task, config: Config) -> Task:
     """The task as the methods of the config train it; itself where all are off."""
     task = given.with_start(task, config)
-    return lora.wrap(distillation.wrap(task, config), config)
+    task = lora.wrap(distillation.wrap(task, config), config)
+    return privacy.as_trained(task, config.of(Privacy), seed=config.of(Run).seed)
 
 
 def as_saved(model: Model, config: Config, *, folder: str) -> Saved | None:
@@ -28,6 +32,7 @@ def as_saved(model: Model, config: Config, *, folder: str) -> Saved | None:
     return lora.saved(model, config, folder=folder)
 
 
-def gradients(task: Task, config: Config) -> Gradients:
+def gradients(task: Task, config: Config, *, num_updates: int) -> Gradients:
     """How the gradient of an update comes about; `PLAIN` where all methods are off."""
-    return adversarial.gradients(config.of(adversarial.KIND), task)
+    found = adversarial.gradients(config.of(adversarial.KIND), task)
+    return privacy.gradients(found, config.of(Privacy), task, num_updates=num_updates)

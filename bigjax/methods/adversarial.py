@@ -43,7 +43,7 @@ def none() -> None:
     """The loss at word embeddings as they are."""
 
 
-def fgm(*, epsilon: Epsilon = 1.0) -> Ascent:
+def fgm(*, epsilon: Epsilon = 0.2) -> Ascent:
     """The mean of the loss at word embeddings as they are and of that at embeddings moved by
     `epsilon` along its gradient (Miyato et al. 2017): two gradients an update."""
     return Ascent(2, step_size=epsilon, radius=epsilon, at_random=False)
@@ -51,9 +51,9 @@ def fgm(*, epsilon: Epsilon = 1.0) -> Ascent:
 
 def freelb(
     *,
-    epsilon: Epsilon = 1.0,
+    epsilon: Epsilon = 0.3,
     steps: Annotated[int, AtLeast(2), "gradients an update, at embeddings moved in between"] = 3,
-    step_size: Annotated[float, AtLeast(1e-12), "norm of one move of a sentence"] = 0.5,
+    step_size: Annotated[float, AtLeast(1e-12), "norm of one move of a sentence"] = 0.1,
 ) -> Ascent:
     """The mean of the losses on a way up that starts at a random place around the embeddings (Zhu
     et al. 2020)."""
@@ -94,7 +94,7 @@ def gradients(ascent: Ascent | None, task: Task) -> Gradients:
         f"adversarial training: {ascent.num_gradients} gradients an update, so it takes about "
         f"{ascent.num_gradients} times as long"
     )
-    return Gradients(of, (cost,))
+    return Gradients(of, notes=(cost,))
 
 
 def _climbing(objective: Objective, ascent: Ascent, *, key: jax.Array, size: int) -> Gradient:

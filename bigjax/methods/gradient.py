@@ -22,12 +22,18 @@ def plain(objective: Objective, key: jax.Array) -> Gradient:  # noqa: ARG001
 class Gradients(NamedTuple):
     """How the gradient of an update comes about.
 
-    of: (objective, the key of the update) -> its gradient.
+    of: (objective, the key of the update) -> its gradient. The objective is a sum over rows, or a
+      mean; where `mean` is given, a mean.
+    mean: (the sum of what `of` gives for the parts of a batch, the key of the update) -> the
+      gradient of the update; None: that sum over what counts in the batch.
     notes: what it costs or promises, lines for the start of training.
+    facts: (name, value) of these, for `--mode=check` and the report's data card.
     """
 
     of: Callable[[Objective, jax.Array], Gradient] = plain
+    mean: Callable[[list[Any], jax.Array], list[Any]] | None = None
     notes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 PLAIN = Gradients()

@@ -62,6 +62,16 @@ def class_weights(
     return np.array(weights, np.float32)
 
 
+def shared_weights(weights: ClassWeights) -> tuple[str, ...]:
+    """As `Data.shared`."""
+    if weights != "balanced":
+        return ()
+    return (
+        "loss.class_weights='balanced' are shares of the training data; give numbers, or leave "
+        "them out",
+    )
+
+
 def training_loss(
     logits: jax.Array,
     *,

@@ -39,6 +39,11 @@ class Rows:
         "tokens in a row, which holds several texts; a longer one is split into overlapping "
         "windows, or in masked-language modelling into pieces that do not overlap",
     ] = 64
+    packed: Annotated[
+        bool,
+        "several texts share a row of training; False: each has rows of its own, as private "
+        "training asks for",
+    ] = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -227,6 +232,23 @@ def plain_params(variables: Any, *, num_layers: int) -> Any:
         encoder = huggingface.unstack_layers(params["encoder"], num_layers=num_layers)
         params = {**params, "encoder": encoder}
     return params
+
+
+def shared(config: Config) -> tuple[str, ...]:
+    """As `Data.shared`."""
+    if config.of(Init).checkpoint is not None:
+        return ()
+    return (
+        "the vocabulary is made of the training text; start from an encoder that has one: "
+        "--config.init.checkpoint=NAME",
+    )
+
+
+def in_training(plan: Packing, config: Config) -> Packing:
+    """The plan of the rows of training."""
+    if config.of(Rows).packed:
+        return plan
+    return one_a_row(plan.lengths, row_length=plan.row_length)
 
 
 def one_a_row(lengths: np.ndarray, *, row_length: int) -> Packing:

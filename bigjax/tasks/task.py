@@ -87,6 +87,8 @@ class Data(NamedTuple):
     report: () -> rows (name, value), for `--mode=check` and the report's data card.
     warnings: lines on what of the data is hardly meant, for the start of training; they are among
       the rows of the report too.
+    shared: reasons why one example has a part in what others teach the model, each with what to do
+      about it: statistics of columns, or a vocabulary, that are made of the training data.
     findings: () -> what in the data deserves a look. It may take a while, and is asked for once: by
       `--mode=check`, or at the end of training for the report.
     """
@@ -96,6 +98,7 @@ class Data(NamedTuple):
     counts: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]
     report: Callable[[], list[tuple[str, str]]]
     warnings: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     findings: Callable[[], Sequence[Finding]] = tuple
 
 

@@ -21,7 +21,7 @@ from bigjax.data.images.decoding import Images
 from bigjax.data.images.image_sources import IMAGE_SOURCE
 from bigjax.errors import UserError
 from bigjax.models import cnn
-from bigjax.tasks.classes import adopt_head, calibrating, class_weights
+from bigjax.tasks.classes import adopt_head, calibrating, class_weights, shared_weights
 from bigjax.tasks.image_classification import explaining, scoring, settings, use
 from bigjax.tasks.image_classification.model import make_model
 from bigjax.tasks.image_classification.portable import portable
@@ -112,6 +112,7 @@ def _task(
             counts=lambda batch: {"images": batch["mask"].sum()},
             report=lambda: scoring.data_report(splits),
             warnings=scoring.warnings(splits),
+            shared=_shared(config),
             findings=lambda: inspection.findings(splits),
         ),
         scoring=Scoring(
@@ -142,6 +143,13 @@ def _task(
             questions=functools.partial(explaining.questions, class_names=class_names),
         ),
     )
+
+
+def _shared(config: Config) -> tuple[str, ...]:
+    policy = config.of(augment.Augmentation)
+    mixed = [name for name in ("mixup_alpha", "cutmix_alpha") if getattr(policy, name)]
+    reasons = [f"augment.{name} mixes an image with others; set it to 0" for name in mixed]
+    return (*reasons, *shared_weights(config.of(Loss).class_weights))
 
 
 def _train_set(config: Config, images: Images) -> Dataset:

@@ -83,6 +83,7 @@ def make_model(
         layer_depths=functools.partial(_layer_depths, num_layers=network.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
+        embedding_size=network.sizes.embedding_size or network.sizes.hidden_size,
     )
 
 

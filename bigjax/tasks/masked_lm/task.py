@@ -132,6 +132,7 @@ def _task(config: Config, model: Model, splits: Mapping[str, Split], *, encoder:
                 "tokens": (batch["segments"] > 0).sum(),
             },
             report=lambda: scoring.data_report(splits, masking=hidden),
+            shared=("the head starts from how often each token is in the training text",),
             findings=lambda: scoring.findings(splits),
         ),
         scoring=Scoring(
@@ -188,14 +189,15 @@ def _masking(config: Config, encoder: Encoder) -> Masking:
 
 
 def _train_set(config: Config, train: Split, *, masking: Masking) -> Dataset:
+    plan = encoders.in_training(train.packing, config)
     return pieces.dataset(
-        train,
-        rows=packing.epochs(train.packing, seed=config.of(Run).seed),
+        train._replace(packing=plan),
+        rows=packing.epochs(plan, seed=config.of(Run).seed),
         batch_rows=rows_a_batch(
             config.of(Batch),
             num_examples=len(train.windows.lengths),
-            num_rows=train.packing.num_rows,
-            row_length=train.packing.row_length,
+            num_rows=plan.num_rows,
+            row_length=plan.row_length,
         ),
         masking=masking,
     )

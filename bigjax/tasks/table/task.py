@@ -79,6 +79,7 @@ def _task(config: Config, tables: Tables, *, weights_K: np.ndarray | None) -> Ta
             },
             counts=lambda batch: {"rows": batch["mask"].sum()},
             report=lambda: scoring.data_report(tables),
+            shared=("what a column's kind and scale are is read off the training rows",),
             warnings=scoring.warnings(plan) if "train" in splits else (),
             findings=lambda: inspection.findings(tables),
         ),

@@ -23,7 +23,7 @@ from bigjax.data.text.text_sources import SOURCE
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface
 from bigjax.tasks import encoders
-from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.classes import adopt_head, class_weights, shared_weights
 from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.task import Data, Dataset, Model, Pretrained, Scoring, Task, Use
 from bigjax.tasks.token_tagging import (
@@ -160,6 +160,7 @@ def _task(
             },
             report=lambda: scoring.data_report(splits, tags=tags),
             warnings=scoring.warnings(splits),
+            shared=encoders.shared(config) + shared_weights(config.of(Loss).class_weights),
             findings=lambda: inspection.findings(
                 {name: split.sentences for name, split in splits.items()},
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
@@ -221,14 +222,15 @@ def _scoring(
 
 
 def _train_set(config: Config, train: Split) -> Dataset:
+    plan = encoders.in_training(train.packing, config)
     return rows.dataset(
-        train,
-        rows=packing.epochs(train.packing, seed=config.of(Run).seed),
+        train._replace(packing=plan),
+        rows=packing.epochs(plan, seed=config.of(Run).seed),
         batch_rows=rows_a_batch(
             config.of(Batch),
             num_examples=len(train.windows.lengths),
-            num_rows=train.packing.num_rows,
-            row_length=train.packing.row_length,
+            num_rows=plan.num_rows,
+            row_length=plan.row_length,
         ),
         targets=TARGETS[config.of(Head).head],
     )
