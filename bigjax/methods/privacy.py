@@ -14,7 +14,6 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy import stats
 
 from bigjax.config.fields import AtLeast, Between
 from bigjax.data.dataset import Batch, Dataset, keep_rows
@@ -111,7 +110,8 @@ def sampled(train: Dataset, *, seed: int) -> Dataset:
     """
     num_examples = len(np.unique(_ids(train, epoch=0)))
     asked = min(1.0, train.batch_rows / num_examples)
-    most = min(num_examples, int(stats.binom.isf(_OVERFLOW, num_examples, asked)) + 1)
+    binom = _library("scipy.stats").binom  # half a second that other runs do without
+    most = min(num_examples, int(binom.isf(_OVERFLOW, num_examples, asked)) + 1)
     num_rows = round(most / asked)
     rate = most / num_rows
 
