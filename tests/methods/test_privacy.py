@@ -159,7 +159,7 @@ def gradients_of(*, clip_norm: float, multiplier: float = 0.01, parts=1, num_row
 
 
 def test_gradients_are_those_of_a_loop_over_examples_each_clipped_then_summed_and_noised():
-    clip_norm, multiplier = 0.8, 0.01
+    clip_norm, multiplier = 3.5, 0.01
     grads, sums, state, batch = gradients_of(clip_norm=clip_norm)
     task = tagger()
 
@@ -194,10 +194,10 @@ def test_gradients_are_those_of_a_loop_over_examples_each_clipped_then_summed_an
 
 
 def test_accumulation_empty_rows_and_eight_devices_change_nothing_beyond_rounding():
-    expected, sums, *_ = gradients_of(clip_norm=0.8)
+    expected, sums, *_ = gradients_of(clip_norm=3.5)
     mesh = sharding.make_mesh("data=2,fsdp=2,tensor=2")
     for changed in ({"parts": 4}, {"num_rows": 16}, {"mesh": mesh}):
-        grads, found, *_ = gradients_of(clip_norm=0.8, **changed)
+        grads, found, *_ = gradients_of(clip_norm=3.5, **changed)
         same = lambda a, b: np.testing.assert_allclose(a, b, atol=TOLERANCE)  # noqa: E731
         jax.tree.map(same, grads, expected)
         np.testing.assert_allclose(found["loss"].total, sums["loss"].total, rtol=1e-5)
