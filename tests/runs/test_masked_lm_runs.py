@@ -16,6 +16,7 @@ import bigjax
 from bigjax.checkpoints import restore
 from bigjax.config import values as configs
 from bigjax.engine import build, settings, sharding
+from bigjax.errors import UserError
 from bigjax.export import huggingface as huggingface_format
 from bigjax.inference import opening
 from bigjax.loop import starting_points
@@ -117,7 +118,9 @@ def test_a_run_is_scored_and_used_without_its_training_data(files, straight, tmp
     assert text[mask["start"] : mask["end"]] == "[MASK]" and len(mask["words"]) == 5
     assert second == {"id": 7, **first} and nothing["masks"] == []
     assert long["text"][long["masks"][0]["start"] :] == "[MASK]"
-    assert model(text) == first
+    assert model(text) == model({"tokens": text.split()}) == first
+    with pytest.raises(UserError, match="input 1: expected 'text' in the record, found 'x'"):
+        model({"x": text})
 
 
 def batches(files, spec: str, num_parts: int):

@@ -8,7 +8,7 @@ import numpy as np
 
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.text import packing, windowing
-from bigjax.data.text.json_records import TEXT_KEYS
+from bigjax.data.text.json_records import TEXT_KEYS, WORD_KEYS
 from bigjax.data.text.segmenting import Piece
 from bigjax.errors import UserError
 from bigjax.tasks.masked_lm import pieces
@@ -34,20 +34,23 @@ class Prepared(NamedTuple):
 
 
 def prepare(given: Any, *, mask: str) -> Prepared:
-    """A text, a sentence of a document, or a record with a text.
+    """A text, a sentence of a document, a list of words, or a record with one of them.
 
     Raises:
       UserError: none of these.
     """
     more: Mapping[str, Any] = {}
     if isinstance(given, Mapping):
-        found = next((name for name in TEXT_KEYS if isinstance(given.get(name), str)), None)
+        names = (*WORD_KEYS, *TEXT_KEYS)
+        found = next((name for name in names if given.get(name) is not None), None)
         if found is None:
             keys = ", ".join(map(repr, list(given)[:8])) or "nothing"
             raise UserError(f"expected 'text' in the record, found {keys}")
         # What the answer says itself.
         more = {k: v for k, v in given.items() if k not in (found, "text", "filled", "masks")}
         given = given[found]
+    if isinstance(given, list) and all(isinstance(word, str) for word in given):
+        given = " ".join(given)
     start = given.start if isinstance(given, Piece) else None
     text = given.text if isinstance(given, Piece) else given
     if not isinstance(text, str):
