@@ -6,7 +6,7 @@ Each class against the rest is a question of its own, so a class that nothing ca
 no example, or every example is of it) is nan, and `macro` leaves it out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return values
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64, of logits that are each by itself, of any shape."""
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+
+
 def mean_logits(several: Sequence[np.ndarray]) -> np.ndarray:
     """Logits float32 (..., C) whose probabilities are the mean of those of all of `several`."""
     mean = np.mean([softmax(logits.reshape(-1, logits.shape[-1])) for logits in several], axis=0)
@@ -76,7 +81,12 @@ def per_class(confusion: Confusion) -> PerClass:
     """Precision, recall and F1 of each class: 0 where they would divide by zero, and nan for a
     class that is neither gold nor predicted, as scikit-learn's macro averages have it."""
     counts = confusion.compute()
-    correct, predicted, gold = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    return of_counts(counts.diagonal(), predicted=counts.sum(axis=0), gold=counts.sum(axis=1))
+
+
+def of_counts(correct: np.ndarray, *, predicted: np.ndarray, gold: np.ndarray) -> PerClass:
+    """The same from how many examples are predicted to be of each class, are of it, and both;
+    int64 (C,), of examples of any number of classes."""
 
     def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         found = part / np.maximum(whole, 1)
@@ -91,14 +101,19 @@ def ranking(probabilities: np.ndarray, *, labels: np.ndarray) -> Ranking:
     count half (midranks), and average precision, the mean of the precision at each threshold
     weighted by the recall it adds (steps, not trapezoids)."""
     _check(probabilities, labels=labels)
-    num_examples, num_classes = probabilities.shape
+    return each_ranked(probabilities, positive=lambda c: labels == c)
+
+
+def each_ranked(probabilities: np.ndarray, *, positive: Callable[[int], np.ndarray]) -> Ranking:
+    """The same of examples of any number of classes. positive: class -> bool (N,), its examples."""
+    num_classes = probabilities.shape[1]
     roc_auc, average_precision = np.full((2, num_classes), np.nan)
     for c in range(num_classes):
         order = np.argsort(-probabilities[:, c])
         ranked = probabilities[order, c]
         # A threshold lies after the last of each run of equal probabilities.
         last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-        hits = np.cumsum(labels[order] == c)[last]
+        hits = np.cumsum(positive(c)[order])[last]
         misses = last + 1 - hits
         num_positive, num_negative = hits[-1], misses[-1]
         if num_positive and num_negative:

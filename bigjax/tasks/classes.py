@@ -2,7 +2,7 @@
 the report that show scores by class, confusions and calibration."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax
@@ -79,11 +79,12 @@ def training_loss(
     mask: jax.Array,
     smoothing: float,
     weights_C: np.ndarray | None,
+    weight: jax.Array | None = None,
 ) -> Mean:
     """Cross-entropy over what `mask` counts, divided by the sum of the weights of its classes.
 
     Args:
-      logits: (..., C). mask: bool (...).
+      logits: (..., C). mask: bool (...). weight: (...), how much each counts; None: all alike.
       targets: class ids (...) and the share of the target that is theirs, (...) or 1.0; several
         where examples are mixed.
     """
@@ -91,10 +92,15 @@ def training_loss(
     total: Any = 0.0
     for labels, share in targets:
         share = share if weights_C is None else share * jnp.asarray(weights_C)[labels]
+        share = share if weight is None else share * weight
         losses += share * cross_entropy(logits, labels=labels, smoothing=smoothing)
         total += share
     loss = Mean.of(losses, mask)
-    return loss if weights_C is None else loss._replace(count=jnp.sum(total, where=mask))
+    return (
+        loss
+        if weights_C is None and weight is None
+        else loss._replace(count=jnp.sum(total, where=mask))
+    )
 
 
 def adopt_head(
@@ -125,6 +131,49 @@ def macro_f1_parts(labels: np.ndarray, *, predicted: np.ndarray, num_classes: in
     pairs, kind = np.unique(labels * num_classes + predicted, return_inverse=True)
     gold, found = (np.eye(num_classes)[of] for of in np.divmod(pairs, num_classes))
     return Parts(kind.reshape(-1).astype(np.int32), 2 * gold * found, gold + found)
+
+
+def over_classes(probabilities: np.ndarray, *, labels: np.ndarray, names: Sequence[str]) -> Scores:
+    """What a task over classes scores of all examples of a split: what OVER_CLASSES names, the
+    table by class, the confusions, and what accuracy and macro F1 are made of.
+
+    Args:
+      probabilities: float64 (N, C), finite. labels: class ids (N,).
+    """
+    predicted = probabilities.argmax(axis=1)
+    confusion = Confusion.of(
+        gold=labels,
+        predicted=predicted,
+        mask=np.ones(len(labels), bool),
+        num_classes=len(names),
+    )
+    by_class = class_scores.per_class(confusion)
+    ranking = class_scores.ranking(probabilities, labels=labels)
+    calibration = class_scores.calibration(probabilities, labels=labels)
+    sections = [
+        class_table(by_class, ranking, names=names),
+        confusion_section(confusion, names=names),
+    ]
+    parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}
+    if len(names) <= MAX_LISTED:
+        parts["macro_f1"] = macro_f1_parts(labels, predicted=predicted, num_classes=len(names))
+    scalars = class_scalars(by_class, ranking, error=calibration.error)
+    return Scores(scalars, sections, parts)
+
+
+def class_scalars(
+    by_class: class_scores.PerClass, ranking: class_scores.Ranking, *, error: float
+) -> dict[str, float]:
+    """The scalars that OVER_CLASSES names. error: of calibration."""
+    means = {
+        "macro_precision": by_class.precision,
+        "macro_recall": by_class.recall,
+        "macro_f1": by_class.f1,
+        "roc_auc": ranking.roc_auc,
+        "average_precision": ranking.average_precision,
+    }
+    found = {name: class_scores.macro(of_class) for name, of_class in means.items()}
+    return found | {"calibration_error": error}
 
 
 def class_table(
@@ -182,21 +231,42 @@ def calibrating(labels: Mapping[str, np.ndarray], *, things: str) -> Calibrating
 
     labels: of each split. things: what is classified ("images").
     """
+    return calibrating_by(
+        lambda _, outputs: outputs["logits"],
+        loss=lambda split, logits: temperature.softmax_loss(logits, labels=labels[split]),
+        found=lambda split, logits: class_scores.calibration(
+            class_scores.softmax(logits), labels=labels[split]
+        ),
+        things=things,
+    )
+
+
+def calibrating_by(
+    logits_of: Callable[[str, Mapping[str, np.ndarray]], np.ndarray],
+    *,
+    loss: Callable[[str, np.ndarray], temperature.Loss],
+    found: Callable[[str, np.ndarray], class_scores.Calibration],
+    things: str,
+    **named: str,
+) -> Calibrating:
+    """A temperature of `logits`, whatever they are of.
+
+    Args:
+      logits_of: (split, outputs) -> those of its examples. loss: (split, these) -> what the
+        temperature makes least. found: (split, these) -> what confidence is worth.
+      named: more of `calibration_section`.
+    """
 
     def fit(split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return fitted(temperature.softmax_loss(outputs["logits"], labels=labels[split]))
+        return fitted(loss(split, logits_of(split, outputs)))
 
     def score(
         split: str, outputs: Mapping[str, np.ndarray], corrected: Mapping[str, np.ndarray] | None
     ) -> Scores:
         if not np.isfinite(outputs["logits"]).all():
             return Scores({"calibrated_error": np.nan}, [])
-        before, after = (
-            of
-            and class_scores.calibration(class_scores.softmax(of["logits"]), labels=labels[split])
-            for of in (outputs, corrected)
-        )
-        section = calibration_section(before, things=things, after=after)
+        before, after = (of and found(split, logits_of(split, of)) for of in (outputs, corrected))
+        section = calibration_section(before, things=things, after=after, **named)
         return Scores({"calibrated_error": (after or before).error}, [section])
 
     title = "Calibration error with temperature"

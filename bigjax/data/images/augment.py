@@ -1,13 +1,11 @@
 """Owns random changes of training images, each a function of (seed, number of the row) alone.
 
-Random bits are a counter hash, so no change depends on which rows are made together, by how many
-processes or in what order. Mixing images with each other happens in the training step: here only
-its numbers are drawn. Which row is which image belongs to `pipeline.py`.
+Random bits are a counter hash (`random_keys.py`), so no change depends on which rows are made
+together, by how many processes or in what order. Mixing images with each other happens in the
+training step: here only its numbers are drawn. Which row is which image belongs to `pipeline.py`.
 """
 
 import dataclasses
-import functools
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -16,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from bigjax.config.fields import AtLeast, Between
+from bigjax.data.random_keys import keys, uniform
 from bigjax.errors import UserError
 
 GREY = 128  # fills what a change leaves open: about the mean of natural images
@@ -72,21 +71,6 @@ class Mixing(NamedTuple):
     box: np.ndarray
 
 
-def keys(numbers: np.ndarray, *, seed: int) -> np.ndarray:
-    """The random key uint64 (n,) of each row number (n,): output `number` of SplitMix64 started at
-    a hash of the seed.
-
-    Source: Steele, Lea & Flood 2014, "Fast Splittable Pseudorandom Number Generators".
-
-    Raises:
-      UserError: a negative seed.
-    """
-    if seed < 0:
-        raise UserError(f"seed={seed}: expected 0 or more")
-    start = _mix(np.array([seed % 2**64], np.uint64))
-    return _mix(start + _GOLDEN * (np.asarray(numbers).astype(np.uint64) + np.uint64(1)))
-
-
 def augment(pixels: np.ndarray, *, keys: np.ndarray, policy: Augmentation) -> np.ndarray:
     """Images uint8 (n, H, W, C), C 1 or 3, changed at random: image i as keys[i] says.
 
@@ -130,28 +114,9 @@ def mixing(
 
 # --- random bits ---
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function of uint64 (n,)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@functools.cache
-def _stream(name: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
-
-
-def _uniform(keys: np.ndarray, name: str) -> np.ndarray:
-    """For each key a number of the named stream: float64 in [0, 1), all multiples of 2**-53."""
-    return (_mix(keys ^ _stream(name)) >> np.uint64(11)) * 2.0**-53
-
 
 def _integers(keys: np.ndarray, name: str, *, below: int) -> np.ndarray:
-    return (_uniform(keys, name) * below).astype(np.int64)
+    return (uniform(keys, name) * below).astype(np.int64)
 
 
 # --- crop, flip, cutout: a batch at once ---
@@ -282,7 +247,7 @@ def _mixing_of_step(
     key: np.ndarray, *, batch_rows: int, shape: tuple[int, int, int], policy: Augmentation
 ) -> tuple[int, float, tuple[int, int, int, int]]:
     """(places to the partner, lam, box) of the step with the given key uint64 (1,)."""
-    uniform = lambda name: float(_uniform(key, name)[0])  # noqa: E731
+    uniform = lambda name: float(uniform(key, name)[0])  # noqa: E731
     nothing = (0, 0, 0, 0)
     shift = 1 + int(uniform("partner") * (batch_rows - 1)) if batch_rows > 1 else 0
     mixup, cutmix = policy.mixup_alpha, policy.cutmix_alpha

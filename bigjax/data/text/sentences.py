@@ -115,10 +115,11 @@ class Origin(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """Tagged sentences of one split, in the order of the source.
+    """Tagged sentences, or texts with their classes, of one split, in the order of the source.
 
     words: for each sentence its words (at least one).
-    tags: for each sentence the IOB2 tag of each word ("O", "B-PER", "I-PER", ...).
+    tags: for each sentence the IOB2 tag of each word ("O", "B-PER", "I-PER", ...); for each text
+      the names of its classes, whatever the number of its words.
     where: the place the sentences come from, for messages ("dev.conll", "wikiann/en:test").
     origin: of the sentences of annotated files; other sources leave it empty.
     """
@@ -153,6 +154,19 @@ def collect(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], *, where: str
         Strings(list(of_tag), _narrow(tags, len(of_tag)), ends),
         where,
     )
+
+
+def with_classes(
+    texts: Iterable[tuple[Sequence[str], Sequence[str]]],
+    *,
+    where: str,
+    origin: Origin | None = None,
+) -> Sentences:
+    """The record of texts given as (words, names of classes). One without words has an empty one,
+    which is read as a word that is not known."""
+    found = [(list(words) or [""], names) for words, names in texts]
+    words, classes = (Strings.of(side) for side in zip(*found)) if found else (Strings.of([]),) * 2
+    return Sentences(words, classes, where, origin or Origin())
 
 
 class _Numbers(dict[str, int]):

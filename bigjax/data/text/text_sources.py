@@ -145,14 +145,14 @@ def _parted(
 
 def _read(given: str | Sequence[str], *, setting: str, reading: Reading) -> Sentences:
     parts = []
-    for path in _paths(given, setting=setting):
+    for path in paths_of(given, setting=setting):
         parts.append(recognise.read(path, reading))
         if distributed.number() == 0:
             print(f"read {parts[-1].origin.found[0]}", flush=True)
     return splitting.join(parts)
 
 
-def _paths(given: str | Sequence[str], *, setting: str) -> list[str]:
+def paths_of(given: str | Sequence[str], *, setting: str) -> list[str]:
     """The files of a split. A text is one file, where there is one of that name, else a pattern, or
     several parted by commas."""
     if not given:

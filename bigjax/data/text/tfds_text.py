@@ -5,12 +5,12 @@ Finding them and their records belongs to `prepared.py`; what becomes of the sen
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from bigjax.data.prepared import Records, open_prepared, records
-from bigjax.data.text.sentences import Sentences, collect
+from bigjax.data.text.sentences import Sentences, collect, with_classes
 from bigjax.errors import UserError, nearest
 
 AT_ONCE = 4096  # records that are in memory: as fast as all of them
@@ -113,3 +113,78 @@ def _read_split(
 def _one_by_one(records: Records) -> Iterator[bytes]:
     for begin in range(0, records.num, AT_ONCE):
         yield from records.read(range(begin, min(begin + AT_ONCE, records.num)))
+
+
+# --- texts with classes ---
+
+
+def read_classes(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None,
+    splits: Mapping[str, str],
+    text: str,
+    label: str,
+) -> dict[str, Sentences]:
+    """The texts of a prepared dataset with their classes, by the keys of `splits`; arguments as of
+    `read`.
+
+    text: the name of a feature of text. label: of a class label, of text, or of a sequence of
+      either. A class label of -1 is none.
+
+    UserError: as of `read`.
+    """
+    builder = open_prepared(name, data_dir=data_dir)
+    names = _names_of_label(builder.info, text=text, label=label, where=name)
+    return {
+        ours: with_classes(
+            _classified(
+                records(builder, split=theirs, where=f"{name}:{theirs}"),
+                where=f"{name}:{theirs}",
+                text=text,
+                label=label,
+                names=names,
+            ),
+            where=f"{name}:{theirs}",
+        )
+        for ours, theirs in splits.items()
+    }
+
+
+def _names_of_label(info: Any, *, text: str, label: str, where: str) -> Sequence[str] | None:
+    """The names of class labels; None where labels are text."""
+    from tensorflow_datasets.core import features
+
+    for name in (text, label):
+        if name not in info.features:
+            raise UserError(f"{where} has no feature {name!r}; {nearest(name, info.features)}")
+    is_text = lambda x: x is not None and x.np_dtype == "O" and x.shape == ()  # noqa: E731
+    if not is_text(info.features[text]):
+        raise UserError(f"{where}: feature {text!r} is no text; name another as data.text")
+    found = info.features[label]
+    element = getattr(found, "feature", found)  # of a Sequence
+    if isinstance(element, features.ClassLabel):
+        return element.names
+    if not is_text(element):
+        shown = " ".join(str(found).split())
+        raise UserError(f"{where}: feature {label!r} is {shown}; expected class labels or text")
+    return None
+
+
+def _classified(
+    records: Records, *, where: str, text: str, label: str, names: Sequence[str] | None
+) -> Iterator[tuple[list[str], list[str]]]:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    for index, record in enumerate(_one_by_one(records)):
+        feature = tf_example_pb2.Example.FromString(record).features.feature
+        try:
+            (words,) = (value.decode().split() for value in feature[text].bytes_list.value)
+            found = feature[label]
+            if names is None:
+                classes = [" ".join(x.decode().split()) for x in found.bytes_list.value]
+            else:
+                classes = [names[i] for i in found.int64_list.value if i >= 0]
+        except (UnicodeDecodeError, ValueError) as error:
+            raise UserError(f"{where}: record {index} cannot be read: {error}") from error
+        yield words, classes

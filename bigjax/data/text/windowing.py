@@ -33,6 +33,8 @@ class Windows(NamedTuple):
     sentences: int64 (num_windows,), the sentence of each window.
     num_unknown_words: words that the tokenizer does not know, whole or a part of them: there its
       unknown token stands.
+    owned: int64 (num_windows, 2), which sub-words each window owns, [begin, end) counted without
+      its special tokens: each of a sentence is owned by one.
     """
 
     tokens: np.ndarray
@@ -40,6 +42,7 @@ class Windows(NamedTuple):
     offsets: np.ndarray
     sentences: np.ndarray
     num_unknown_words: int
+    owned: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -95,6 +98,7 @@ def make_windows(
         offsets=offsets,
         sentences=cuts.sentences,
         num_unknown_words=int(pieces.is_unknown[sentences.ids].sum()),
+        owned=np.stack([cuts.owned_from - cuts.begins, cuts.owned_to - cuts.begins], axis=1),
     )
 
 

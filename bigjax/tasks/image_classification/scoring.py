@@ -13,15 +13,7 @@ import numpy as np
 from bigjax.data.images.decoding import Images
 from bigjax.errors import first_of
 from bigjax.scores import class_scores
-from bigjax.scores.intervals import Parts
-from bigjax.scores.metrics import Confusion
-from bigjax.tasks.classes import (
-    MAX_LISTED,
-    OVER_CLASSES,
-    class_table,
-    confusion_section,
-    macro_f1_parts,
-)
+from bigjax.tasks.classes import OVER_CLASSES, over_classes
 from bigjax.tasks.task import Score, Scores
 
 NUM_MISTAKES = 24
@@ -60,36 +52,14 @@ def score(images: Images, outputs: Mapping[str, np.ndarray]) -> Scores:
         return Scores(dict.fromkeys(_names(names), np.nan), [facts])
 
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    confusion = Confusion.of(
-        gold=labels,
-        predicted=predicted,
-        mask=np.ones(len(labels), bool),
-        num_classes=len(names),
-    )
-    by_class = class_scores.per_class(confusion)
-    ranking = class_scores.ranking(probabilities, labels=labels)
-    calibration = class_scores.calibration(probabilities, labels=labels)
-    scalars = {
-        "macro_precision": class_scores.macro(by_class.precision),
-        "macro_recall": class_scores.macro(by_class.recall),
-        "macro_f1": class_scores.macro(by_class.f1),
-        "roc_auc": class_scores.macro(ranking.roc_auc),
-        "average_precision": class_scores.macro(ranking.average_precision),
-        "calibration_error": calibration.error,
-    }
-    parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}
-    if len(names) <= MAX_LISTED:
-        parts["macro_f1"] = macro_f1_parts(labels, predicted=predicted, num_classes=len(names))
+    found = over_classes(probabilities, labels=labels, names=names)
+    scalars = found.scalars
     if len(names) > TOP_K:
         top = class_scores.top_k_accuracy(probabilities, labels=labels, k=TOP_K)
         scalars = {f"top{TOP_K}_accuracy": top} | scalars
-    sections = [
-        class_table(by_class, ranking, names=names),
-        confusion_section(confusion, names=names),
-        *_mistakes(images, predicted=predicted, confidence=confidence),
-    ]
+    sections = found.sections + _mistakes(images, predicted=predicted, confidence=confidence)
     wrong = functools.partial(_wrong, images, predicted=predicted, confidence=confidence)
-    return Scores(scalars, sections, parts, wrong, WRONG_KIND)
+    return Scores(scalars, sections, found.parts, wrong, WRONG_KIND)
 
 
 def _names(class_names: Sequence[str]) -> list[str]:

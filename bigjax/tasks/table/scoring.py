@@ -9,17 +9,10 @@ import numpy as np
 from bigjax.data.tables.plan import Plan, Target
 from bigjax.data.tables.table_sources import Split, Tables
 from bigjax.scores import class_scores
-from bigjax.scores.intervals import Parts
 from bigjax.scores.metrics import Confusion
 from bigjax.scores.value_scores import value_scores
-from bigjax.tasks.classes import (
-    MAX_LISTED,
-    OVER_CLASSES,
-    class_table,
-    confusion_section,
-    known,
-    macro_f1_parts,
-)
+from bigjax.tasks import classes
+from bigjax.tasks.classes import OVER_CLASSES, known, over_classes
 from bigjax.tasks.task import Score, Scores
 
 MAX_CURVES = 6  # classes whose curves are drawn, those of the lowest ROC-AUC
@@ -81,15 +74,8 @@ def class_scalars(probabilities: np.ndarray, *, labels: np.ndarray) -> dict[str,
     if probabilities.shape[1] == 2:
         of_one = {name: float(np.nan_to_num(getattr(by_class, name)[1])) for name in
                   ("precision", "recall", "f1")}  # fmt: skip
-    return {
-        **of_one,
-        "macro_precision": class_scores.macro(by_class.precision),
-        "macro_recall": class_scores.macro(by_class.recall),
-        "macro_f1": class_scores.macro(by_class.f1),
-        "roc_auc": class_scores.macro(ranking.roc_auc),
-        "average_precision": class_scores.macro(ranking.average_precision),
-        "calibration_error": class_scores.calibration(probabilities, labels=labels).error,
-    }
+    error = class_scores.calibration(probabilities, labels=labels).error
+    return of_one | classes.class_scalars(by_class, ranking, error=error)
 
 
 def unscaled(values: np.ndarray, *, target: Target) -> np.ndarray:
@@ -99,20 +85,11 @@ def unscaled(values: np.ndarray, *, target: Target) -> np.ndarray:
 
 def _of_classes(split: Split, logits: np.ndarray, *, target: Target) -> Scores:
     probabilities, labels = class_scores.softmax(logits), split.target
-    confusion = _confusion(probabilities, labels=labels)
-    by_class = class_scores.per_class(confusion)
+    found = over_classes(probabilities, labels=labels, names=target.classes)
     ranking = class_scores.ranking(probabilities, labels=labels)
-    sections = [
-        class_table(by_class, ranking, names=target.classes),
-        confusion_section(confusion, names=target.classes),
-        *_curves(probabilities, labels=labels, ranking=ranking, names=target.classes),
-    ]
-    predicted = probabilities.argmax(axis=1)
-    parts = {"accuracy": Parts.of(predicted == labels, np.ones(len(labels)))}
-    if len(target.classes) <= MAX_LISTED:
-        num_classes = len(target.classes)
-        parts["macro_f1"] = macro_f1_parts(labels, predicted=predicted, num_classes=num_classes)
-    return Scores(class_scalars(probabilities, labels=labels), sections, parts)
+    curves = _curves(probabilities, labels=labels, ranking=ranking, names=target.classes)
+    scalars = class_scalars(probabilities, labels=labels)
+    return Scores(scalars, found.sections + curves, found.parts)
 
 
 def _confusion(probabilities: np.ndarray, *, labels: np.ndarray) -> Confusion:

@@ -13,6 +13,7 @@ from scipy import stats
 
 from bigjax.data.images import augment
 from bigjax.data.images.augment import Augmentation
+from bigjax.data.random_keys import uniform
 from bigjax.errors import UserError
 
 MASK = 2**64 - 1
@@ -73,10 +74,10 @@ def test_keys_of_rows_and_of_seeds_differ_and_a_negative_seed_is_an_error_of_the
 
 def test_draws_are_uniform_and_those_of_different_streams_rows_and_seeds_independent():
     draws = {
-        "one": augment._uniform(keys_of(20_000), "crop x"),
-        "another stream": augment._uniform(keys_of(20_000), "crop y"),
-        "another seed": augment._uniform(keys_of(20_000, seed=1), "crop x"),
-        "the next row": augment._uniform(keys_of(20_001)[1:], "crop x"),
+        "one": uniform(keys_of(20_000), "crop x"),
+        "another stream": uniform(keys_of(20_000), "crop y"),
+        "another seed": uniform(keys_of(20_000, seed=1), "crop x"),
+        "the next row": uniform(keys_of(20_001)[1:], "crop x"),
     }
     for name, found in draws.items():
         assert stats.kstest(found, "uniform").pvalue > 1e-4, name

@@ -1,0 +1,1 @@
+"""Text classification (sentiment, intent, topic): one class, or any number, for every text."""
