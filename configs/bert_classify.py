@@ -7,7 +7,7 @@
 | default | embedded news by topic, 1,000 sentences, 7 classes | minilm |
 | scratch | the same, 5,000 sentences | random weights, own vocabulary |
 | files | the user's CSV, TSV, JSONL, or folder with a sub-folder for each class | minilm |
-| banking77 | BANKING77, 10,003 questions to a bank, 77 intents, as train.csv and test.csv | minilm |
+| banking77 | BANKING77: 10,003 questions to a bank, 77 intents | minilm |
 | tfds | a data set prepared by TFDS, such as glue/sst2 | minilm |
 
 files and banking77 need --config.data.train=FILE, and may have --config.data.dev=FILE (else a share
@@ -26,7 +26,7 @@ def get_config(variant="default"):
     config = ml_collections.ConfigDict()
     config.task = "text_classification"
     config.seed = 0
-    config.num_epochs = 6.0
+    config.num_epochs = 4.0
     config.mesh = "data=-1"
     config.init = {"checkpoint": "minilm"}
     config.data = {"source": "news"}

@@ -175,8 +175,8 @@ def warnings(splits: Mapping[str, Split], *, names: Sequence[str]) -> tuple[str,
             )
     if (counts > 0).sum() == 1:
         lines.append(
-            f"every text of train is of the class {names[int(counts.argmax())]!r}: there is nothing "
-            "to learn; see that it is read as it is meant"
+            f"every text of train is of the class {names[int(counts.argmax())]!r}: there is "
+            "nothing to learn; see that it is read as it is meant"
         )
     return tuple(lines)
 

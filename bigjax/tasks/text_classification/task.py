@@ -60,8 +60,8 @@ def make(config: Config) -> Task:
 
 
 def load(config: Config, folder: str, *, splits: Sequence[str]) -> Task:
-    """The task of the finished run in `folder`, or of a Hugging Face folder with a head that chooses
-    classes, which reads only the data of `splits`.
+    """The task of the finished run in `folder`, or of a Hugging Face folder with a head that
+    chooses classes, which reads only the data of `splits`.
 
     Raises:
       UserError: files of the run, or data, that cannot be read; a class that the run does not know.

@@ -160,7 +160,7 @@ def observe(
 
 
 def _said(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return answer["classes"] if "classes" in answer else [answer]
+    return answer.get("classes", [answer])
 
 
 def _line(_: Prepared, answer: Mapping[str, Any]) -> str:
