@@ -46,9 +46,10 @@ def windows_of(dataset, rows, *, targets="label"):
     batch = dataset.rows(rows)
     for row in range(len(rows)):
         for segment in range(int(batch["segments"][row].max())):
-            yield batch["tokens"][row][batch["segments"][row] == segment + 1], batch[targets][row][
-                segment
-            ]
+            yield (
+                batch["tokens"][row][batch["segments"][row] == segment + 1],
+                batch[targets][row][segment],
+            )
 
 
 def write(setup, path):
@@ -81,8 +82,8 @@ def bigjax_worker(flags):
 
     import jax
 
-    from bigjax.loop.starting_points import new_state
     from bigjax.data.pipeline import Prefetch
+    from bigjax.loop.starting_points import new_state
 
     setup = setup_of(flags)
     state, _ = new_state(setup)
@@ -95,9 +96,7 @@ def bigjax_worker(flags):
             found.append({name: scalars[name] for name in ("loss", "num_texts")})
         found = jax.device_get(found)
         seconds = time.perf_counter() - begin
-        texts, losses = (
-            [float(one[name]) for one in found] for name in ("num_texts", "loss")
-        )
+        texts, losses = ([float(one[name]) for one in found] for name in ("num_texts", "loss"))
         return state, {"seconds": seconds, "texts": sum(texts), "losses": losses}
 
     with open(flags.worker, "a") as out:
@@ -172,9 +171,7 @@ def bag_of_words():
     texts = {name: [" ".join(words) for words in found.words] for name, found in splits.items()}
     topics = {name: [topic for (topic,) in found.tags] for name, found in splits.items()}
     counts = CountVectorizer().fit(texts["train"])
-    model = LogisticRegression(max_iter=2000).fit(
-        counts.transform(texts["train"]), topics["train"]
-    )
+    model = LogisticRegression(max_iter=2000).fit(counts.transform(texts["train"]), topics["train"])
     score = model.score(counts.transform(texts["test"]), topics["test"])
     print(f"bag of words on the default job's sentences: test accuracy {score:.4f}")
 

@@ -47,21 +47,21 @@ def findings(
 
     window_sentences: for each split the sentence of each window, as `Windows.sentences`.
     """
-    keys = _keys(splits)
+    keys = keys_of(splits)
     found: list[Finding] = []
-    found += _overlaps(splits, keys)
+    found += overlaps(splits, keys)
     found += _conflicts(splits, keys)
     found += _missing(splits)
     for split, sentences in splits.items():
-        found += _repeated(split, sentences, keys[split])
-        found += _shapes(split, sentences, window_sentences[split])
+        found += repeated(split, sentences, keys[split])
+        found += shapes(split, sentences, window_sentences[split])
         found += odd_words.in_split(split, sentences)
     if has_spans(set().union(*(s.tags.distinct for s in splits.values()))):
         found += odd_words.tagged_differently(splits)
-    return in_order([*found, *_notes(splits)])
+    return in_order([*found, *notes(splits)])
 
 
-def _keys(splits: Mapping[str, Sentences]) -> dict[str, Keys]:
+def keys_of(splits: Mapping[str, Sentences]) -> dict[str, Keys]:
     plain: dict[str, str] = {}  # a word to what is compared of it
 
     def of(strings: Strings) -> np.ndarray:
@@ -77,12 +77,15 @@ def _keys(splits: Mapping[str, Sentences]) -> dict[str, Keys]:
     return found
 
 
-def _repeated(split: str, sentences: Sentences, keys: Keys) -> Iterator[Finding]:
+def repeated(
+    split: str, sentences: Sentences, keys: Keys, *, things: str = "sentences"
+) -> Iterator[Finding]:
+    """Equal ones, and nearly equal ones, within a split. things: what they are called."""
     name = lambda i: place(split, sentences, i)  # noqa: E731
     text = lambda i: f": {odd_words.excerpt(sentences.words[i])}"  # noqa: E731
     again, first = repeats(keys.words)
     yield Finding(
-        f"{split}: sentences that were there before",
+        f"{split}: {things} that were there before",
         len(again),
         pairs_of(again, first, name=name, other=name, text=text),
     )
@@ -90,13 +93,16 @@ def _repeated(split: str, sentences: Sentences, keys: Keys) -> Iterator[Finding]
     fresh = keys.has_letter[near] & ~np.isin(near, again)
     near, first = near[fresh], first[fresh]
     yield Finding(
-        f"{split}: sentences nearly as one before, but for capitals, digits and punctuation",
+        f"{split}: {things} nearly as one before, but for capitals, digits and punctuation",
         len(near),
         pairs_of(near, first, name=name, other=name, text=text),
     )
 
 
-def _overlaps(splits: Mapping[str, Sentences], keys: Mapping[str, Keys]) -> Iterator[Finding]:
+def overlaps(
+    splits: Mapping[str, Sentences], keys: Mapping[str, Keys], *, things: str = "sentences"
+) -> Iterator[Finding]:
+    """Those that two splits have."""
     for one, split in itertools.combinations(splits, 2):
         names = {
             "name": lambda i, split=split: place(split, splits[split], i),
@@ -105,7 +111,7 @@ def _overlaps(splits: Mapping[str, Sentences], keys: Mapping[str, Keys]) -> Iter
         }
         of_both, others = matches(keys[split].words, among=keys[one].words)
         yield Finding(
-            f"{split}: sentences that {one} has too",
+            f"{split}: {things} that {one} has too",
             len(of_both),
             pairs_of(of_both, others, **names),
             serious=True,
@@ -113,8 +119,7 @@ def _overlaps(splits: Mapping[str, Sentences], keys: Mapping[str, Keys]) -> Iter
         near, others = matches(keys[split].near, among=keys[one].near)
         fresh = keys[split].has_letter[near] & ~np.isin(near, of_both)
         yield Finding(
-            f"{split}: sentences that {one} has nearly so, but for capitals, digits and "
-            "punctuation",
+            f"{split}: {things} that {one} has nearly so, but for capitals, digits and punctuation",
             int(fresh.sum()),
             pairs_of(near[fresh], others[fresh], **names),
             serious=True,
@@ -179,7 +184,15 @@ def _first_with(split: str, sentences: Sentences, tag: str) -> str:
     return f"{place(split, sentences, int(sentence))}: {tag} ({len(at):,})"
 
 
-def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> Iterator[Finding]:
+def shapes(
+    split: str,
+    sentences: Sentences,
+    window_sentences: np.ndarray,
+    *,
+    things: str = "sentences",
+) -> Iterator[Finding]:
+    """Those that are very short, blank, or longer than a row."""
+
     def named(numbers: np.ndarray) -> tuple[str, ...]:
         first = numbers[:NUM_PLACES].tolist()
         excerpt = lambda i: odd_words.excerpt(sentences.words[i])  # noqa: E731
@@ -187,15 +200,15 @@ def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> I
 
     lengths = sentences.words.lengths
     short = np.flatnonzero(lengths < 2)
-    yield Finding(f"{split}: sentences of one word", len(short), named(short))
+    yield Finding(f"{split}: {things} of one word", len(short), named(short))
     blank = np.array([not odd_words.visible(word) for word in sentences.words.distinct], bool)
     of_words = np.r_[0, np.cumsum(~blank[sentences.words.ids])]
     empty = np.flatnonzero(np.diff(of_words[sentences.words.offsets]) == 0)
-    yield Finding(f"{split}: sentences in which nothing can be seen", len(empty), named(empty))
+    yield Finding(f"{split}: {things} in which nothing can be seen", len(empty), named(empty))
     windows = np.bincount(window_sentences, minlength=len(lengths))
     long = np.flatnonzero(windows > 1)
     yield Finding(
-        f"{split}: sentences longer than a row, cut into windows",
+        f"{split}: {things} longer than a row, cut into windows",
         len(long),
         tuple(
             f"{p} ({n} word{'s' * (n > 1)})" for p, n in zip(named(long), lengths[long].tolist())
@@ -203,7 +216,7 @@ def _shapes(split: str, sentences: Sentences, window_sentences: np.ndarray) -> I
     )
 
 
-def _notes(splits: Mapping[str, Sentences]) -> Iterator[Finding]:
+def notes(splits: Mapping[str, Sentences]) -> Iterator[Finding]:
     """Of the readers; a split made of another's files has the notes of those too."""
     told: set[tuple[str, Sequence[str]]] = set()
     for split, sentences in splits.items():

@@ -191,6 +191,8 @@ def _spread(split: Split, *, names: Sequence[str]) -> str:
     """How many texts the classes have, from the rarest to the most frequent."""
     counts = _counts(split, num_classes=len(names))
     rarest, most = int(counts.argmin()), int(counts.argmax())
+    if counts[rarest] == counts[most]:
+        return f"{counts[most]:,}"
     ends = (f"{counts[i]:,} ({names[i]})" for i in (rarest, most))
     num_empty = int((counts == 0).sum())
     empty = f"; {num_empty:,} classes have none" if num_empty > 1 else ""

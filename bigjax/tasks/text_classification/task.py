@@ -16,7 +16,7 @@ from bigjax.config.sections import Batch, Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import Batch as Arrays
 from bigjax.data.dataset import rows_a_batch
-from bigjax.data.text import packing, word_noise
+from bigjax.data.text import class_inspection, packing, word_noise
 from bigjax.data.text.class_sources import CLASS_SOURCE
 from bigjax.data.text.sentences import Sentences
 from bigjax.data.text.tokenization import knows, special_tokens, unknown_token
@@ -27,8 +27,9 @@ from bigjax.tasks import encoders
 from bigjax.tasks.classes import adopt_head, class_weights
 from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.task import Data, Dataset, Model, Outputs, Pretrained, Scoring, Task, Use
+from bigjax.tasks.text_classification import explaining, multi, rows, scoring, settings, use
 from bigjax.tasks.text_classification import model as models
-from bigjax.tasks.text_classification import multi, rows, scoring, settings, use
+from bigjax.tasks.text_classification.portable import Trained, portable
 from bigjax.tasks.text_classification.rows import Split
 from bigjax.tasks.text_classification.settings import Decoding, Loss, Pooling
 
@@ -193,6 +194,10 @@ def _task(
             },
             report=lambda: scoring.data_report(splits, names=names),
             warnings=scoring.warnings(splits, names=names),
+            findings=lambda: class_inspection.findings(
+                {name: split.sentences for name, split in splits.items()},
+                window_sentences={name: split.windows.sentences for name, split in splits.items()},
+            ),
         ),
         scoring=_scoring(config, splits, names=names),
         use=_use(config, splits, names=names, encoder=encoder),
@@ -224,14 +229,20 @@ def _use(
     def average(several: Sequence[Outputs]) -> Outputs:
         return {"logits": mean([outputs["logits"] for outputs in several])}
 
+    how = config.of(Decoding).threshold if _is_multi(config) else None
+    trained = Trained(encoder, names, config.of(Pooling).pooling, how)
+    cut = {
+        "tokenizer": encoder.tokenizer,
+        "row_length": encoders.row_length(config, sizes=encoder.sizes),
+    }
+
     return Use(
         files={**encoders.files(encoder), CLASSES_FILE: "\n".join(names) + "\n"},
         encode=functools.partial(
             use.encode,
             names=names,
             answer=answer,
-            tokenizer=encoder.tokenizer,
-            row_length=encoders.row_length(config, sizes=encoder.sizes),
+            **cut,
             batch_rows=config.of(Evaluation).batch_rows,
         ),
         takes="text",
@@ -241,6 +252,10 @@ def _use(
         average=average,
         observe=functools.partial(use.observe, knows=knows(encoder.tokenizer)),
         given=lambda split: list(splits[split].sentences.words) if split in splits else [],
+        portable=lambda: portable(trained, classifier(config, encoder, names=names), splits=splits),
+        questions=functools.partial(
+            explaining.questions, names=names, multi=_is_multi(config), **cut
+        ),
     )
 
 
