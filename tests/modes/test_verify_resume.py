@@ -43,7 +43,9 @@ def verify_resume(task: str, *flags: str, folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["token tagging", "image classification", "masked language"])
+@pytest.mark.parametrize(
+    "task", ["token tagging", "image classification", "masked language", "text classification"]
+)
 def test_a_run_that_is_killed_ends_bitwise_as_one_that_is_not(task, tmp_path):
     """Packed rows, dropout and accumulation; batch statistics, augmentation, mixup and averages. Of
     seed 0 the first two moments to kill it lie in a save."""

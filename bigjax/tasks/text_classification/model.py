@@ -126,8 +126,9 @@ def _weighed(
     """Of values (B, S) or (B, S, C), where padding may hold anything."""
     weight, mask = batch["weight"], batch["mask"]
     if values.ndim == 3:
-        weight = weight[..., None] * (1.0 if weights_C is None else jnp.asarray(weights_C))
-        weight = jnp.broadcast_to(weight, values.shape)
+        weight = jnp.broadcast_to(weight[..., None], values.shape)
+        if weights_C is not None:
+            weight *= jnp.asarray(weights_C)[None, None]
         mask = jnp.broadcast_to(mask[..., None], values.shape)
     return Mean.of(values * weight, mask)._replace(count=jnp.sum(weight, where=mask))
 
