@@ -247,20 +247,20 @@ def _mixing_of_step(
     key: np.ndarray, *, batch_rows: int, shape: tuple[int, int, int], policy: Augmentation
 ) -> tuple[int, float, tuple[int, int, int, int]]:
     """(places to the partner, lam, box) of the step with the given key uint64 (1,)."""
-    uniform = lambda name: float(uniform(key, name)[0])  # noqa: E731
+    draw = lambda name: float(uniform(key, name)[0])  # noqa: E731
     nothing = (0, 0, 0, 0)
-    shift = 1 + int(uniform("partner") * (batch_rows - 1)) if batch_rows > 1 else 0
+    shift = 1 + int(draw("partner") * (batch_rows - 1)) if batch_rows > 1 else 0
     mixup, cutmix = policy.mixup_alpha, policy.cutmix_alpha
     if not mixup and not cutmix:
         return shift, 1.0, nothing
-    is_cutmix = not mixup or (cutmix > 0 and uniform("cutmix") < 0.5)
-    lam = _symmetric_beta(cutmix if is_cutmix else mixup, uniform("beta u"), uniform("beta v"))
+    is_cutmix = not mixup or (cutmix > 0 and draw("cutmix") < 0.5)
+    lam = _symmetric_beta(cutmix if is_cutmix else mixup, draw("beta u"), draw("beta v"))
     if not is_cutmix:
         return shift, lam, nothing
     height, width, _ = shape
     box = (
-        *_side(uniform("box y"), share=math.sqrt(1 - lam), size=height),
-        *_side(uniform("box x"), share=math.sqrt(1 - lam), size=width),
+        *_side(draw("box y"), share=math.sqrt(1 - lam), size=height),
+        *_side(draw("box x"), share=math.sqrt(1 - lam), size=width),
     )
     area = (box[1] - box[0]) * (box[3] - box[2])
     return shift, 1 - area / (height * width), box if area else nothing

@@ -76,6 +76,7 @@ def make_model(
         layer_depths=functools.partial(_layer_depths, num_layers=classifier.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
+        embedding_size=classifier.sizes.embedding_size or classifier.sizes.hidden_size,
     )
 
 

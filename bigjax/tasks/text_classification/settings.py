@@ -9,7 +9,7 @@ from bigjax.data.text.class_sources import CLASS_SOURCE
 from bigjax.data.text.word_noise import WordNoise
 from bigjax.models.bert import Compute
 from bigjax.tasks.classes import ClassWeights
-from bigjax.tasks.encoders import NewEncoder, Rows, Vocabulary
+from bigjax.tasks.encoders import Kept, NewEncoder, Rows, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class Decoding:
 
 
 SECTIONS: Sections = {
+    "init": [Kept],
     "data": [CLASS_SOURCE],
     "text": [Rows, IfNone("init.checkpoint", Vocabulary)],
     "augment": [WordNoise],

@@ -135,7 +135,7 @@ def _model(
         train_sums=train_sums,
         eval_sums=eval_sums,
         pretrained=pretrained if encoder.origin else None,
-        adopt=functools.partial(_adopt, sizes=encoder.sizes, **given),
+        adopt=functools.partial(_adopt, encoder=encoder, **given),
     )
 
 
@@ -158,12 +158,12 @@ def _adopt(
     *,
     names: Sequence[str],
     scan_layers: bool,
-    sizes: bert.Sizes,
+    encoder: Encoder,
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of
     classes."""
-    encoder = encoders.laid_out(params["encoder"], sizes=sizes, scan_layers=scan_layers)
-    params = {**params, "encoder": encoder}
+    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
+    params = {**params, "encoder": encoders.laid_out(params["encoder"], **as_here)}
     if not os.path.exists(os.path.join(folder, CLASSES_FILE)):
         return encoders.without_head(params)
     return adopt_head(params, theirs=_read_names(folder), ours=names, things="classes")

@@ -229,6 +229,11 @@ def test_scores_of_several_classes_are_those_of_scikit_learn():
 # --- runs ---
 
 
+def config_of(folder):
+    record = json.loads((folder / "config.json").read_text())
+    return configs.from_record(record, path="", overrides={}, schema=settings.schema)
+
+
 @pytest.fixture(scope="module", params=["single", "multi"])
 def run(request, tmp_path_factory):
     """A finished run from another's weights, its files and its scores."""
@@ -252,7 +257,7 @@ def test_a_run_learns_is_scored_again_and_predicts_what_was_scored(run):
     folder, kind, scores = run
     first = {"single": "dev/accuracy", "multi": "dev/micro_f1"}[kind]
     assert scores[first] > 0.9
-    assert evaluate.evaluate(str(folder), overrides={})[first] == scores[first]
+    assert evaluate.score_run(config_of(folder), workdir=str(folder))[first] == scores[first]
     loaded = predictor.load(str(folder), overrides={})
     texts = ["play near", "Berlin", {"text": "Neil " * 40, "id": 7}]
     answers = loaded(texts)
@@ -303,11 +308,7 @@ def test_the_folder_for_transformers_is_a_run_of_the_same_answers(run, tmp_path)
     ]
     assert said[0] == said[1]
     first = {"single": "dev/accuracy", "multi": "dev/micro_f1"}[kind]
-    config = configs.from_record(
-        json.loads((folder / "config.json").read_text()), path="", overrides={},
-        schema=settings.schema,
-    )  # fmt: skip
-    of_dev = classification.load(config, str(folder), splits=("dev",)).use.portable()
+    of_dev = classification.load(config_of(folder), str(folder), splits=("dev",)).use.portable()
     samples = of_dev.samples(params, "dev", None)
     logits = [np.asarray(jax.jit(of_dev.apply)(params, batch)) for batch in samples.batches]
     assert samples.score(logits) == pytest.approx(scores[first])
