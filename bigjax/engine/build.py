@@ -106,6 +106,8 @@ def build(config: Config) -> Setup:
         schedule=schedule,
         depths=task.model.layer_depths(params),
     )
+    tx, project = methods.pruned(optimizer.tx, params, config, total_steps=total_steps)
+    optimizer = optimizer._replace(tx=tx, project=project)
     _check_by_value(optimizer, task, method=method)
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
@@ -159,6 +161,11 @@ def _check_by_value(optimizer: Optimizer, task: Task, *, method: Gradients) -> N
         raise UserError(
             "config.optim.name: this one goes by the loss, and adversarial and private training "
             "have gradients of their own; choose another"
+        )
+    if optimizer.project is not None:
+        raise UserError(
+            "config.optim.name: this one searches along a direction, and pruning leaves it: set "
+            "prune.sparsity=0"
         )
 
 

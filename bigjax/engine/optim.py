@@ -4,6 +4,7 @@ Per-parameter choices are rules over parameter names (`trees.match_rules`): lear
 (0 freezes), weight-decay multiplier.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -23,13 +24,15 @@ class Optimizer(NamedTuple):
     """tx: gradients to the direction of the update, before the learning rate.
     schedule: number of updates done -> learning rate.
     dtypes: what each parameter is stored in, see `param_dtypes.py`; None: all in float32.
-    by_value: whether `tx` also asks for the loss, at other parameters too (`value_fn` of Optax)."""
+    by_value: whether `tx` also asks for the loss, at other parameters too (`value_fn` of Optax).
+    project: (params, opt_state) -> what an update leaves of them; None: all."""
 
     tx: optax.GradientTransformation
     schedule: Schedule
     dtypes: Any = None
     is_trained: Any = None
     by_value: bool = False
+    project: Callable[[Any, Any], Any] | None = None
 
 
 class Direction(NamedTuple):

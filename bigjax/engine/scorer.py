@@ -36,6 +36,7 @@ class Scorer(NamedTuple):
       shardings.
     eval_step: jitted (variables, frozen, batch) -> (sums, outputs), both on every device.
     saved: None where checkpoints hold `variables`.
+    prepare: these -> what `eval_step` is given of them.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class Scorer(NamedTuple):
     frozen: Any
     eval_step: Callable[..., Any]
     saved: Saved | None = None
+    prepare: Callable[[Any], Any] = lambda variables: variables  # noqa: E731
 
 
 def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Scorer:
@@ -56,6 +58,7 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
     use_cache()
     mesh = sharding.make_mesh(config.of(Run).mesh)
     task = TASKS[config.of(Run).task].load(config, folder, splits=splits)
+    task, prepare = methods.as_used(task, config)
     variables = _abstract_variables(task.model, mesh=mesh)
     eval_step = make_eval_step(task, mesh=mesh)
     frozen, saved = put_frozen(task.model, mesh=mesh), None
@@ -66,7 +69,7 @@ def build_scorer(config: Config, *, folder: str, splits: Sequence[str]) -> Score
             functools.partial(put_frozen, found.model, mesh=mesh),
             jax.jit(found.used, out_shardings=shardings),
         )
-    return Scorer(task, mesh, variables, frozen, eval_step, saved)
+    return Scorer(task, mesh, variables, frozen, eval_step, saved, jax.jit(prepare))
 
 
 def _abstract_variables(model: Model, *, mesh: Mesh) -> Any:

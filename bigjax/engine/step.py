@@ -98,6 +98,9 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             ema = _averaged(ema, params, decay=ema_decay, is_trained=optimizer.is_trained)
+        if optimizer.project is not None:
+            params = optimizer.project(params, opt_state)
+            ema = None if ema is None else optimizer.project(ema, opt_state)
         if optimizer.dtypes is not None:
             key = jax.random.fold_in(rounding, state.step)
             params = param_dtypes.at_random(params, dtypes=optimizer.dtypes, key=key)

@@ -11,7 +11,7 @@ import platform
 import sys
 
 MISSING = 3  # exit code: the runtime is not installed
-RUNTIMES = ("jax", "onnxruntime", "torch", "transformers", "tokenizers", "numpy")
+RUNTIMES = ("jax", "onnxruntime", "torch", "transformers", "peft", "tokenizers", "numpy")
 
 
 def main(folder: str, job: str) -> int:

@@ -61,7 +61,7 @@ def verify(
       RuntimeMissing: there is none to verify it in.
       UserError: it is not the same model.
     """
-    expected = _reference(portable, params=params, batches=samples.batches)
+    expected = reference(portable, params=params, batches=samples.batches)
     fitted = _fitted(samples.batches[0], portable, files)
     calls = [*map(Call, samples.batches), *(Call(x, name) for name, x in fitted.items())]
     found = run(folder, calls, given=samples.given, python=python)
@@ -156,7 +156,8 @@ def line(facts: Mapping[str, Any], *, things: str) -> str:
     )
 
 
-def _reference(portable: Portable, *, params: Any, batches: Sequence[Inputs]) -> list[np.ndarray]:
+def reference(portable: Portable, *, params: Any, batches: Sequence[Inputs]) -> list[np.ndarray]:
+    """Logits of each batch, by the function of the task itself."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         apply = jax.jit(portable.apply)
         return [np.asarray(apply(params, dict(batch))) for batch in batches]
@@ -189,5 +190,5 @@ def _replaced(logits: np.ndarray, *, by: np.ndarray) -> np.ndarray:
 
 
 def _versions(runtime: Mapping[str, str]) -> str:
-    shown = [name for name in runner.RUNTIMES[:4] if name in runtime]
+    shown = [name for name in runner.RUNTIMES[:5] if name in runtime]
     return ", ".join(f"{name} {runtime[name]}" for name in shown)

@@ -65,7 +65,7 @@ def open_trained(place: str, *, overrides: Mapping[str, str]) -> Opened:
 
 
 def variables_of(scorer: Scorer, opened: Opened) -> tuple[Any, int]:
-    """What is scored or used, as `scorer.variables` describes it, and the step of a run, else 0.
+    """What is scored or used, as `scorer.eval_step` takes it, and the step of a run, else 0.
 
     Raises:
       UserError: no checkpoint, or weights that cannot be read or are not all there.
@@ -86,7 +86,8 @@ def variables_of(scorer: Scorer, opened: Opened) -> tuple[Any, int]:
         put(name, like)
         for name, like in zip(leaf_names(scorer.variables), jax.tree.leaves(scorer.variables))
     ]
-    return jax.tree.unflatten(jax.tree.structure(scorer.variables), leaves), 0
+    found = jax.tree.unflatten(jax.tree.structure(scorer.variables), leaves)
+    return scorer.prepare(found), 0
 
 
 def is_run(path: str) -> bool:

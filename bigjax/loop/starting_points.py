@@ -83,7 +83,7 @@ def _begin(setup: Setup, checkpoints: Checkpoints) -> Start:
 
 
 def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -> tuple[Any, int]:
-    """What the run in `workdir` has learnt, as `scorer.variables` describes it, and its step.
+    """What the run in `workdir` has learnt, as `scorer.eval_step` takes it, and its step.
 
     Args:
       which: the best checkpoint, where dev was evaluated, or the latest.
@@ -92,23 +92,31 @@ def trained(scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]) -
       UserError: there is none, it cannot be read, or it is not of this model.
       ProcessGone: processes that do not see the same checkpoints.
     """
+    variables, frozen, step = saved(scorer, workdir=workdir, which=which)
+    if scorer.saved is not None:
+        variables = scorer.saved.used(variables, frozen)
+    return scorer.prepare(variables), step
+
+
+def saved(
+    scorer: Scorer, *, workdir: str, which: Literal["best", "latest"]
+) -> tuple[Any, Any, int]:
+    """The same as checkpoints hold it; what it was trained beside; and its step."""
     inside = os.path.join(workdir, "checkpoints")
     steps = manifest.steps(inside)
     _compare({"the steps of its checkpoints": steps}, what="checkpoints")
     if not steps:
         raise UserError(f"--workdir={workdir}: no checkpoint to evaluate; train first")
+    like, frozen = scorer.variables, scorer.frozen
+    if scorer.saved is not None:
+        like, frozen = scorer.saved.variables, scorer.saved.frozen()
     for step in reversed(steps):
         try:
             facts = restore.agreed(os.path.join(inside, str(step))).facts
+            _check_read(facts, frozen, where=f"checkpoint {step} in {inside}")
             best = facts["best_step"] if which == "best" else None
             scored = step if best is None else best
-            if scorer.saved is None:
-                _check_read(facts, scorer.frozen, where=f"checkpoint {step} in {inside}")
-                return scored_checkpoint(workdir, step=scored, like=scorer.variables), scored
-            frozen = scorer.saved.frozen()
-            _check_read(facts, frozen, where=f"checkpoint {step} in {inside}")
-            found = scored_checkpoint(workdir, step=scored, like=scorer.saved.variables)
-            return scorer.saved.used(found, frozen), scored
+            return scored_checkpoint(workdir, step=scored, like=like), frozen, scored
         except DamagedCheckpoint as error:
             if step == steps[0]:
                 raise

@@ -22,7 +22,7 @@ from bigjax.config.fields import AtLeast
 from bigjax.config.sections import Run
 from bigjax.config.values import Config
 from bigjax.errors import UserError, first_of, nearest
-from bigjax.methods import given
+from bigjax.methods import given, peft_files
 from bigjax.methods.lora_files import BASE_FILE, A, B, merged, read_base
 from bigjax.models import ops
 from bigjax.tasks.task import Model, Outputs, Pretrained, Task
@@ -46,6 +46,9 @@ class LoRA:
         "what becomes of each parameter: 'adapt' (kernels of dense layers), 'train' (in full) or "
         "'freeze'; pairs (regular expression, value), the first that matches counts",
     ] = RULES
+    adapters: Annotated[
+        str | None, "a folder that peft saved, whose adapters this run starts from; None: new ones"
+    ] = None
 
 
 def wrap(task: Task, config: Config) -> Task:
@@ -58,10 +61,14 @@ def wrap(task: Task, config: Config) -> Task:
     if settings.rank is None:
         return task
     model, seed = task.model, config.of(Run).seed
+    plan = _plan(model, settings)
     base = lambda: _start(model, seed=seed)[0]  # noqa: E731
     use = task.use._replace(arrays={**task.use.arrays, BASE_FILE: lambda: _base_of(plan, base())})
-    plan = _plan(model, settings)
-    return task._replace(model=_wrapped(model, settings, plan, base=base, seed=seed), use=use)
+    wrapped = _wrapped(model, settings, plan, base=base, seed=seed)
+    if settings.adapters is not None:
+        read = functools.partial(_with_adapters, task, wrapped, plan, settings)
+        wrapped = wrapped._replace(pretrained=read)
+    return task._replace(model=wrapped, use=use)
 
 
 class Saved(NamedTuple):
@@ -155,6 +162,24 @@ def _wrapped(
         adopt=None,
         frozen=frozen,
     )
+
+
+def _with_adapters(task: Task, wrapped: Model, plan: _Plan, settings: LoRA) -> Pretrained:
+    """Those of a folder of PEFT's, and the rest as `wrapped` starts."""
+    assert settings.adapters is not None and settings.rank is not None
+    if task.use.portable is None:
+        raise UserError(f"lora.adapters: models of {task.name} have no names that peft knows")
+    wanted = nn.meta.unbox(jax.eval_shape(lambda key: wrapped.init(key), jax.random.key(0)))  # noqa: PLW0108
+    sizes = {"rank": settings.rank, "alpha": settings.alpha}
+    whole, params = plan.shapes["params"], wanted["params"]
+    folder, portable = settings.adapters, task.use.portable()
+    found, said = peft_files.read(folder, portable, whole=whole, wanted=params, **sizes)
+    first = None if wrapped.pretrained is None else wrapped.pretrained()
+    if first is None:
+        return Pretrained(nested(found), settings.adapters, matched=said)
+    params = nested({**flatten(first.params), **found})
+    source = f"{first.source} with the adapters of {folder}"
+    return first._replace(params=params, source=source, matched=f"{first.matched}; {said}")
 
 
 def _start(model: Model, *, seed: int) -> tuple[dict[str, Any], Any, str]:

@@ -1,19 +1,31 @@
-"""Owns `--mode=export`: a finished run as a Hugging Face folder, StableHLO or ONNX, verified."""
+"""Owns `--mode=export`: a finished run as a Hugging Face folder, adapters alone, StableHLO or ONNX,
+verified."""
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
+from bigjax.config.sections import Evaluation, Init
 from bigjax.config.values import Config
 from bigjax.engine.scorer import Scorer, build_scorer
 from bigjax.errors import UserError
-from bigjax.export import card, folder, huggingface, onnx, stablehlo, verify
+from bigjax.export import card, folder, huggingface, onnx, peft, stablehlo, verify
 from bigjax.inference import opening
+from bigjax.loop import starting_points
+from bigjax.methods import int8
+from bigjax.methods.int8 import Quantization
+from bigjax.methods.lora import LoRA
+from bigjax.methods.peft_files import Adapted
+from bigjax.models import origins
 from bigjax.run_folder.folder import environment
 from bigjax.tasks.portable import Portable, Samples
 
-FORMATS = {"huggingface": huggingface, "stablehlo": stablehlo, "onnx": onnx}
+FORMATS = {"huggingface": huggingface, "peft": peft, "stablehlo": stablehlo, "onnx": onnx}
 SPLIT = "dev"
 
 
@@ -44,6 +56,8 @@ def export(workdir: str, *, asked: Asked, overrides: Mapping[str, str]) -> Path:
     if not opening.is_run(workdir):
         raise UserError(f"--workdir={workdir}: is no run; expected the folder of a finished one")
     opened = opening.open_trained(workdir, overrides=overrides)
+    if opened.config.of(Quantization).weights != "none":
+        raise UserError("--mode=export: quantize.weights is for use here; --quantize=int8 exports")
     scorer, missing = _scorer(opened.config, workdir=workdir)
     if scorer.task.use.portable is None:
         raise UserError(
@@ -52,15 +66,20 @@ def export(workdir: str, *, asked: Asked, overrides: Mapping[str, str]) -> Path:
     portable = scorer.task.use.portable()
     variables, step = opening.variables_of(scorer, opened)
     params = portable.params(variables)
+    eight = None
+    if asked.quantize and asked.format == "stablehlo":
+        portable, params, eight = _in_int8(portable, params, asked, missing=missing)
+    more = (_adapted(scorer, opened, portable),) if asked.format == "peft" else ()
     with folder.new(asked.output) as made:
         print(f"{asked.format} of step {step} of {workdir}", flush=True)
-        files = FORMATS[asked.format].write(made, portable, params)
+        files = FORMATS[asked.format].write(made, portable, params, *more)
         facts = _verified(made, portable, asked, params=params, missing=missing, files=files)
         proof = [verify.line(facts, things=portable.things)]
         print(proof[0], flush=True)
         if asked.quantize:
-            facts["int8"] = _quantized(made, portable, asked, params=params, missing=missing)
-            proof.append(facts["int8"]["told"])
+            eight = eight or _quantized(made, portable, asked, params=params, missing=missing)
+            facts["int8"] = eight
+            proof.append(eight["told"])
         use = _use(portable, params, format=asked.format)
         told = card.text(workdir, step=step, use=use, proof=proof, license=asked.license)
         (made / "README.md").write_text(told, encoding="utf-8")
@@ -78,8 +97,10 @@ def check(asked: Asked) -> None:
         raise UserError(f"--mode=export needs --format: {', '.join(FORMATS)}")
     if not asked.output:
         raise UserError("--mode=export needs --output=DIR, the folder to write")
-    if asked.quantize and asked.format != "onnx":
-        raise UserError(f"--quantize goes with --format=onnx, not with --format={asked.format}")
+    if asked.quantize and asked.format not in ("onnx", "stablehlo"):
+        raise UserError(
+            f"--quantize goes with --format=onnx or stablehlo, not with --format={asked.format}"
+        )
     if not asked.max_loss >= 0:
         raise UserError(f"--max_loss={asked.max_loss}: expected 0 or more points")
 
@@ -93,6 +114,34 @@ def _scorer(config: Config, *, workdir: str) -> tuple[Scorer, str]:
     except UserError as error:
         scorer = build_scorer(config, folder=workdir, splits=())
         return scorer, f"its {SPLIT} split cannot be read: {error}"
+
+
+def _adapted(scorer: Scorer, opened: opening.Opened, portable: Portable) -> Adapted:
+    """What was trained and its base; UserError where the run has no adapters."""
+    if scorer.saved is None:
+        raise UserError(
+            f"--format=peft: {opened.folder} was trained without adapters (lora.rank=none); "
+            "--format=huggingface exports the whole model"
+        )
+    which = opened.config.of(Evaluation).final
+    variables, frozen, _ = starting_points.saved(scorer, workdir=opened.folder, which=which)
+    checkpoint, settings = opened.config.of(Init).checkpoint, opened.config.of(LoRA)
+    found = Adapted(
+        portable.params(variables),
+        portable.params({"params": frozen["base"]}),
+        settings.rank or 0,
+        settings.alpha,
+    )
+    if checkpoint is None or origins.run_of(checkpoint) is not None:
+        return found
+    try:
+        base, source = origins.find_folder(checkpoint)
+    except UserError:  # it is gone: the base travels along
+        return found
+    if source == checkpoint:  # a folder, or the installed weights
+        return found._replace(source=os.path.abspath(base))
+    name, _, revision = source.partition("@")
+    return found._replace(source=name, revision=revision)
 
 
 def _verified(
@@ -120,6 +169,24 @@ def _verified(
         return {"verified": False, "reason": f"its runtime is not installed here ({error}): {how}"}
 
 
+def _in_int8(
+    portable: Portable, params: Any, asked: Asked, *, missing: str
+) -> tuple[Portable, Any, dict[str, Any]]:
+    """The function of weights in 8 bits, these, and what they lose on all of dev.
+
+    Raises:
+      UserError: more than `max_loss` points, or it cannot be measured.
+    """
+    found, small = int8.portable(portable, params)
+    samples = _all_of_dev(portable, params, missing=missing)
+    before, after = (
+        float(samples.score(verify.reference(one, params=of, batches=samples.batches)))
+        for one, of in ((portable, params), (found, small))
+    )
+    sizes = (sum(np.asarray(x).nbytes for x in jax.tree.leaves(of)) for of in (params, small))
+    return found, small, _lost(samples, portable, asked, (before, after), sizes)
+
+
 def _quantized(
     made: Path, portable: Portable, asked: Asked, *, params: Any, missing: str
 ) -> dict[str, Any]:
@@ -128,13 +195,29 @@ def _quantized(
     Raises:
       UserError: more than `max_loss` points, or it cannot be measured.
     """
-    if missing:
-        raise UserError(f"--quantize=int8: what it loses cannot be measured: {missing}")
-    samples = portable.samples(params, SPLIT, None)
+    samples = _all_of_dev(portable, params, missing=missing)
     python = asked.python
     before, full_size = _score(made, samples, python=python), _size(made)
     onnx.quantize(made)
     after, size = _score(made, samples, python=python), _size(made)
+    return _lost(samples, portable, asked, (before, after), (full_size, size))
+
+
+def _all_of_dev(portable: Portable, params: Any, *, missing: str) -> Samples:
+    if missing:
+        raise UserError(f"--quantize=int8: what it loses cannot be measured: {missing}")
+    return portable.samples(params, SPLIT, None)
+
+
+def _lost(
+    samples: Samples,
+    portable: Portable,
+    asked: Asked,
+    scores: tuple[float, float],
+    sizes: Iterable[float],
+) -> dict[str, Any]:
+    """Says it, for the record; UserError where it is too much. sizes: in bytes."""
+    (before, after), (full_size, size) = scores, (x / 2**20 for x in sizes)
     lost = 100 * (before - after)
     told = (
         f"int8: {lost:+.2f} points lost on the {len(samples.given):,} {portable.things} of {SPLIT} "
@@ -159,11 +242,14 @@ def _score(made: Path, samples: Samples, *, python: str) -> float:
         ) from error
 
 
-def _size(made: Path) -> float:
-    return (made / onnx.FILE).stat().st_size / 2**20
+def _size(made: Path) -> int:
+    return (made / onnx.FILE).stat().st_size
 
 
 def _use(portable: Portable, params: Any, *, format: str) -> card.Use:
+    if format == "peft":
+        found = portable.huggingface(params)
+        return card.Use("peft", found.pipeline, peft.usage(found), found.note)
     if format == "huggingface":
         found = portable.huggingface(params)
         return card.Use("transformers", found.pipeline, found.usage, found.note)

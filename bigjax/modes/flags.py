@@ -92,7 +92,7 @@ FLAGS = (
         "format",
         ("predict", "export"),
         "of the answers: jsonl, conll, csv or terminal; else by the end of the output's name; of "
-        "an export: huggingface, stablehlo or onnx",
+        "an export: huggingface, peft, stablehlo or onnx",
         {"metavar": "NAME"},
     ),
     Flag("lines", ("predict", "explain"), "each line of a text file is a text of its own", _SET),
@@ -126,7 +126,7 @@ FLAGS = (
     Flag(
         "quantize",
         ("export",),
-        "of onnx: matrices in 8 bits; what it costs on dev is measured",
+        "of onnx and stablehlo: matrices in 8 bits; what it costs on dev is measured",
         {"choices": ["int8"]},
     ),
     Flag(

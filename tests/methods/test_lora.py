@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from finished import write_conll
+from safetensors.numpy import load_file
 from tiny_runs import one_device
 
 from bigjax.checkpoints import manifest
@@ -16,12 +17,14 @@ from bigjax.config import values as configs
 from bigjax.engine import cost, settings, sharding
 from bigjax.engine.build import build
 from bigjax.errors import UserError
-from bigjax.inference import predictor
+from bigjax.export import peft
+from bigjax.inference import opening, predictor
 from bigjax.loop import starting_points
 from bigjax.methods import lora, lora_files
 from bigjax.methods.lora import LoRA
 from bigjax.models import bert
 from bigjax.modes import evaluate, train
+from bigjax.modes import export as export_mode
 from bigjax.tasks.task import Use
 from bigjax.tasks.token_tagging.model import Tagger, make_model
 from bigjax.trees import flatten
@@ -212,3 +215,62 @@ def test_a_changed_base_is_refused(run):
             predictor.load(str(run.folder))
     finally:
         (run.folder / lora_files.BASE_FILE).write_bytes(whole)
+
+
+# --- adapters of PEFT's ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def adapters(run):
+    """The run's adapters in a folder as peft has it, and what it trained."""
+    opened = opening.open_trained(str(run.folder), overrides={})
+    scorer, _ = export_mode._scorer(opened.config, workdir=str(run.folder))
+    portable = scorer.task.use.portable()
+    adapted = export_mode._adapted(scorer, opened, portable)
+    variables, _ = opening.variables_of(scorer, opened)
+    folder = run.folder.parent / "peft"
+    folder.mkdir()
+    peft.write(folder, portable, portable.params(variables), adapted)
+    return folder, flatten(adapted.params)
+
+
+@pytest.mark.parametrize("scan_layers", ["false", "true"])
+def test_adapters_are_read_as_they_were_written(run, adapters, scan_layers):
+    folder, trained = adapters
+    given = {"lora.adapters": str(folder), "model.scan_layers": scan_layers}
+    state, source = starting_points.new_state(build(run.load(**given)))
+    assert "with the adapters of" in source
+    found = flatten(state.params)
+    if scan_layers == "true":
+        for name in [name for name in found if "/layers/" in name]:
+            stacked = found.pop(name)
+            found |= {name.replace("/layers/", f"/layer_{i}/"): x for i, x in enumerate(stacked)}
+    assert sorted(found) == sorted(trained)
+    for name, x in trained.items():
+        np.testing.assert_array_equal(found[name], x, err_msg=name)
+
+
+def test_what_peft_is_told_of_them(adapters):
+    folder, _ = adapters
+    said = json.loads((folder / "adapter_config.json").read_text())
+    assert (said["r"], said["lora_alpha"], said["task_type"]) == (2, 16.0, "TOKEN_CLS")
+    assert said["modules_to_save"] == ["classifier"]
+    assert "bert.encoder.layer.0.attention.self.query" in said["target_modules"]
+    assert not (folder / "base").exists()  # a model of Hugging Face's, by its folder
+    names = list(load_file(folder / "adapter_model.safetensors"))
+    assert "base_model.model.bert.encoder.layer.1.output.dense.lora_B.weight" in names
+    assert "base_model.model.classifier.weight" in names
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"lora.rank": "3"}, "its r is 2, and this run's 3"),
+        ({"lora.rules": "(('.*query/kernel', 'adapt'), ('.*', 'freeze'))"}, "has base_model.model"),
+        ({"lora.adapters": "nowhere"}, "lora.adapters=nowhere: cannot be read"),
+    ],
+)
+def test_adapters_that_do_not_fit_are_told(run, adapters, more, problem):
+    given = {"lora.adapters": str(adapters[0])} | more
+    with pytest.raises(UserError, match=problem):
+        starting_points.new_state(build(run.load(**given)))
