@@ -25,7 +25,7 @@ class Optimizer(NamedTuple):
     schedule: number of updates done -> learning rate.
     dtypes: what each parameter is stored in, see `param_dtypes.py`; None: all in float32.
     by_value: whether `tx` also asks for the loss, at other parameters too (`value_fn` of Optax).
-    project: (params, opt_state) -> what an update leaves of them; None: all."""
+    project: (params, or None, opt_state) -> what an update leaves of them; None: all."""
 
     tx: optax.GradientTransformation
     schedule: Schedule

@@ -99,8 +99,7 @@ def make_train_step(
         if ema is not None:
             ema = _averaged(ema, params, decay=ema_decay, is_trained=optimizer.is_trained)
         if optimizer.project is not None:
-            params = optimizer.project(params, opt_state)
-            ema = None if ema is None else optimizer.project(ema, opt_state)
+            params, ema = (optimizer.project(x, opt_state) for x in (params, ema))
         if optimizer.dtypes is not None:
             key = jax.random.fold_in(rounding, state.step)
             params = param_dtypes.at_random(params, dtypes=optimizer.dtypes, key=key)

@@ -26,7 +26,7 @@ _PLAIN = {
     "peft_type": "LORA", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False,
     "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "lora_bias": False,
 }  # fmt: skip
-_TASK_TYPES = {"token-classification": "TOKEN_CLS", "text-classification": "SEQ_CLS"}
+_TASK_TYPES = {"ForTokenClassification": "TOKEN_CLS", "ForSequenceClassification": "SEQ_CLS"}
 
 
 class Adapted(NamedTuple):
@@ -88,11 +88,11 @@ def config_of(
     adapted: Adapted, folder: Folder, *, arrays: Sequence[str], modules: Sequence[str], base: str
 ) -> dict[str, Any]:
     """What `adapter_config.json` says. base: where the base is found."""
-    ending = f".{_LEAVES[A]}"
+    named, ending = folder.config["architectures"][0], f".{_LEAVES[A]}"
     targets = [n.removeprefix(_PREFIX).removesuffix(ending) for n in arrays if n.endswith(ending)]
     return {
         **_PLAIN,
-        "task_type": _TASK_TYPES.get(folder.pipeline),
+        "task_type": next((kind for end, kind in _TASK_TYPES.items() if named.endswith(end)), None),
         "base_model_name_or_path": base,
         "revision": adapted.revision,
         "r": adapted.rank,

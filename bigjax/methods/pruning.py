@@ -48,7 +48,7 @@ class Pruned(NamedTuple):
     inner: Any
 
 
-Project = Callable[[Any, Any], Any]  # (params, the optimizer's state) -> params
+Project = Callable[[Any, Any], Any]  # (params or None, the optimizer's state) -> the same
 
 
 def wrap(
@@ -94,6 +94,8 @@ def wrap(
         return updates, Pruned(state.count + 1, nested(chosen), inner)
 
     def project(params: Any, state: Pruned) -> Any:
+        if params is None:  # no average is kept
+            return None
         masks = flatten(state.masks)
         leaves = flatten(params)
         kept = {name: jnp.where(mask, leaves[name], 0.0) for name, mask in masks.items()}
