@@ -11,7 +11,6 @@ from bigjax.engine.sharding import put_batch
 from bigjax.errors import UserError
 from bigjax.inference import predictor
 from bigjax.methods import int8
-from bigjax.modes import train
 from bigjax.trees import flatten
 
 
@@ -46,9 +45,9 @@ def test_a_finished_run_answers_with_weights_in_8_bits(finished_run):
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
     assert (found != expected).any()
     assert small([list(WORDS)])[0]["tags"]
+    values = config.values | {"quantize": {"weights": "int8"}}
     with pytest.raises(UserError, match="quantize.weights: is of a finished model"):
-        values = config.values | {"quantize": {"weights": "int8"}}
-        train.train(config._replace(values=values), workdir=str(folder.parent / "never"))
+        int8.refuse_in_training(config._replace(values=values))
 
 
 def logits_of(model: predictor.Predictor) -> np.ndarray:
