@@ -123,32 +123,39 @@ def test_a_run_is_scored_and_used_without_its_training_data(files, straight, tmp
         model({"x": text})
 
 
+SCRATCH = {
+    "init.checkpoint": "none", "text.vocab_size": "32", "model.num_layers": "1",
+    "model.hidden_size": "16", "model.num_heads": "2", "model.mlp_size": "24",
+    "model.dropout": "0.2", "batch.rows": "7",
+}  # fmt: skip
+
+
 def batches(files, spec: str, num_parts: int):
-    """Losses of some updates on a mesh, and a batch as it lies there."""
+    """Losses of some updates on a mesh, a batch as it lies there, and the compiled update."""
     with pytest.MonkeyPatch.context() as patch:
         if spec == "one device":
             one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), sharding.AXES)
             patch.setattr(sharding, "make_mesh", lambda spec: one)  # noqa: ARG005
-        given = {"mesh": spec, "batch.rows": "7", "batch.accumulate": str(num_parts)}
-        setup = build.build(load(files, given | {"model.dropout": "0.2"}))
+        given = SCRATCH | {"mesh": spec, "batch.accumulate": str(num_parts)}
+        setup = build.build(load(files, given))
         state, _ = starting_points.new_state(setup)
         losses = []
         for step in range(5):
             state, scalars = setup.train_step(state, setup.put(range(step, step + 1)))
             losses.append(float(scalars["loss"]))
-        return losses, jax.device_get(setup.put(range(2, 3)))
+        return losses, jax.device_get(setup.put(range(2, 3))), setup.compiled.as_text()
 
 
 def test_eight_devices_hide_the_same_and_train_as_one_does(files):
-    """Of rows that the devices do not divide, in four parts, over the vocabulary too."""
-    expected, batch = batches(files, "one device", 1)
-    losses, found = batches(files, "data=2,fsdp=2,tensor=2", 4)
+    """Of rows that the devices do not divide, in four parts; each has logits of half the
+    vocabulary, at slots alone."""
+    expected, batch, text = batches(files, "one device", 1)
+    assert "f32[7,4,32]" in text and "f32[7,24,32]" not in text
+    losses, found, text = batches(files, "data=2,fsdp=2,tensor=2", 4)
+    assert "f32[1,4,16]" in text and "f32[1,4,32]" not in text
     for name, array in batch.items():
-        assert (
-            np.array_equal(found[name][:7], array[:7])
-            and not found[name][7:].any()
-            or name == "row"
-        )
+        assert np.array_equal(found[name][:7], array[:7]), name
+        assert name == "row" or not found[name][7:].any(), name
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 

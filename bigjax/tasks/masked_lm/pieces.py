@@ -94,6 +94,7 @@ def cut(
         if len(found.ids):
             num_words += int(found.words[-1]) + 1
             num_unknown += len(np.unique(found.words[found.ids == unknown]))
+    sizes = np.array(lengths[1:], np.int64) - len(before) - len(after)
     kind = np.min_scalar_type(tokenizer.get_vocab_size(with_added_tokens=True))
     empty = [np.zeros(0, np.int64)]
     return Windows(
@@ -104,6 +105,7 @@ def cut(
         offsets=np.cumsum(lengths).astype(np.int64),
         sentences=np.array(of_document, np.int64),
         num_unknown_words=num_unknown,
+        owned=np.stack([np.zeros_like(sizes), sizes], axis=1),
     )
 
 
