@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-UPDATES, WARMUP = 10, 5
+UPDATES, WARMUP = 10, 5  # of one turn, and before the first
 
 
 def setup_of(flags):
@@ -119,23 +118,18 @@ def speed(flags):
         config = setup.config.flat()
         given = [f"--train={flags.train}", f"--test={flags.test}", f"--pooling={flags.pooling}"]
         commands = {
-            "bigjax": [sys.executable, __file__, *given, *flags.overrides],
+            "bigjax": [sys.executable, __file__, *given, *flags.overrides, "--worker"],
             "dynamic": [
                 flags.pytorch, str(HERE / "pytorch_classify.py"), f"--data={data}",
                 f"--model_dir={model_dir()}", f"--pooling={flags.pooling}",
                 f"--lr={config['optim.learning_rate']}", f"--dtype={config['model.dtype']}",
+                "--out",
             ],
         }  # fmt: skip
-        workers = {}
-        for name, command in commands.items():
-            worker = Worker.__new__(Worker)
-            worker._out, worker._read = Path(folder) / f"{name}.jsonl", 0
-            worker._out.touch()
-            flag = "--worker" if name == "bigjax" else "--out"
-            worker._process = subprocess.Popen(
-                [*command, f"{flag}={worker._out}"], stdin=subprocess.PIPE, text=True
-            )
-            workers[name] = worker
+        workers = {
+            name: Worker(command, out=Path(folder) / f"{name}.jsonl")
+            for name, command in commands.items()
+        }
         for worker in workers.values():
             worker.read()
         rounds = []

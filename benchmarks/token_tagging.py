@@ -36,7 +36,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data, shape = _write_data(flags, Path(folder) / "rows.npz")
         print(shape)
-        workers = {name: Worker(name, flags, Path(folder), data) for name in UPDATES}
+        workers = {
+            name: Worker(_command(name, flags, data), out=Path(folder) / f"{name}.jsonl")
+            for name in UPDATES
+        }
         for worker in workers.values():
             worker.read()  # ready: everything is built and warm
         rounds = []
@@ -70,20 +73,11 @@ def _summary(rounds: list[dict[str, Any]]) -> None:
 class Worker:
     """A process that runs updates when told; see `pytorch_loops.py` for what is said."""
 
-    def __init__(self, name: str, flags: argparse.Namespace, folder: Path, data: Path):
-        self._out = folder / f"{name}.jsonl"
+    def __init__(self, command: list[str], *, out: Path):
+        """command: of the process, whose last argument, the file it answers in, is yet to come."""
+        self._out, self._read = out, 0
         self._out.touch()
-        self._read = 0
-        total = str(UPDATES[name] * flags.rounds)
-        if name == "bigjax":
-            command = [sys.executable, __file__, "--worker", str(self._out)]
-            command += ["--rounds", str(flags.rounds), "--dtype", flags.dtype]
-            command += ["--data_dir", flags.data_dir] if flags.data_dir else []
-        else:
-            command = [flags.pytorch, str(HERE / "pytorch_loops.py"), "--loop", name]
-            command += ["--data", str(data), "--model_dir", _model_dir(), "--out", str(self._out)]
-            command += ["--warmup_updates", str(WARMUP), "--timed_updates", total]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([*command, str(out)], stdin=subprocess.PIPE, text=True)
 
     def go(self, updates: int) -> dict[str, Any]:
         self._say(f"go {updates}\n")
@@ -106,6 +100,15 @@ class Worker:
     def _say(self, line: str) -> None:
         self._process.stdin.write(line)
         self._process.stdin.flush()
+
+
+def _command(name: str, flags: argparse.Namespace, data: Path) -> list[str]:
+    if name == "bigjax":
+        command = [sys.executable, __file__, "--rounds", str(flags.rounds), "--dtype", flags.dtype]
+        return command + (["--data_dir", flags.data_dir] if flags.data_dir else []) + ["--worker"]
+    command = [flags.pytorch, str(HERE / "pytorch_loops.py"), "--loop", name, "--data", str(data)]
+    command += ["--model_dir", _model_dir(), "--warmup_updates", str(WARMUP)]
+    return [*command, "--timed_updates", str(UPDATES[name] * flags.rounds), "--out"]
 
 
 def _setup(flags: argparse.Namespace) -> Any:
