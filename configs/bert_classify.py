@@ -2,16 +2,18 @@
 
     python main.py --config=configs/bert_classify.py[:VARIANT] --workdir=runs/NAME
 
-| variant | data | start |
-| --- | --- | --- |
-| default | embedded news by topic, 1,000 sentences, 7 classes | minilm |
-| scratch | the same, 5,000 sentences | random weights, own vocabulary |
-| files | the user's CSV, TSV, JSONL, or folder with a sub-folder for each class | minilm |
-| banking77 | BANKING77: 10,003 questions to a bank, 77 intents | minilm |
-| tfds | a data set prepared by TFDS, such as glue/sst2 | minilm |
+Scores are test accuracy of seed 0, on two CPU cores.
 
-files and banking77 need --config.data.train=FILE, and may have --config.data.dev=FILE (else a share
-of train) and --config.data.test=FILE; tfds needs --config.data.name=NAME, data prepared as
+| variant | data | start | score |
+| --- | --- | --- | --- |
+| default | embedded news by topic, 1,000 sentences, 7 classes | minilm | 0.943 |
+| scratch | the same, 5,000 sentences | random weights, own vocabulary | |
+| files | the user's CSV, TSV, JSONL, or folder of classes | minilm | |
+| banking77 | BANKING77: 10,003 questions to a bank, 77 intents | minilm | 0.933 |
+| tfds | a data set prepared by TFDS, such as glue/sst2 | minilm | |
+
+files needs --config.data.train=FILE, and may have --config.data.dev=FILE (else a share of train) and
+--config.data.test=FILE; banking77 needs train and test, and has no dev; tfds needs --config.data.name=NAME, data prepared as
 array_record in --config.data.data_dir=PATH, and `pip install 'bigjax[tfds]'`. Texts of any number
 of classes: --config.loss.kind=multi. docs/classify.md has more.
 Every variant can start elsewhere: --config.init.checkpoint=RUN_OR_HUGGING_FACE_FOLDER_OR_NAME.
@@ -26,7 +28,7 @@ def get_config(variant="default"):
     config = ml_collections.ConfigDict()
     config.task = "text_classification"
     config.seed = 0
-    config.num_epochs = 4.0
+    config.num_epochs = 6.0
     config.mesh = "data=-1"
     config.init = {"checkpoint": "minilm"}
     config.data = {"source": "news"}
@@ -63,7 +65,12 @@ def files(config):
 
 def banking77(config):
     files(config)
-    config.num_epochs = 10.0
+    config.data.dev_fraction = 0.0
+    config.num_epochs = 5.0
+    config.model.dtype = "bfloat16"
+    config.batch.examples = 64
+    config.optim.learning_rate = 4e-4
+    config.eval.final = "latest"
 
 
 def tfds(config):

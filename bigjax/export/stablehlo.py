@@ -54,7 +54,8 @@ def write(folder: Path, portable: Portable, params: Any) -> Mapping[str, Mapping
 
 def _symbols(portable: Portable) -> dict[str, Any]:
     """The dimensions that vary, as symbols."""
-    names = [dim for dim in portable.outputs if isinstance(dim, str)]
+    dims = itertools.chain(*(found.dims for found in portable.inputs.values()))
+    names = list(dict.fromkeys(dim for dim in dims if isinstance(dim, str)))
     limits = [f"{name} <= {most}" for name, most in portable.limits.items()]
     return dict(zip(names, jax.export.symbolic_shape(", ".join(names), constraints=limits)))
 
