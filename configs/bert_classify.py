@@ -12,10 +12,11 @@ Scores are test accuracy of seed 0, on two CPU cores.
 | banking77 | BANKING77: 10,003 questions to a bank, 77 intents | minilm | 0.933 |
 | tfds | a data set prepared by TFDS, such as glue/sst2 | minilm | |
 
-files needs --config.data.train=FILE, and may have --config.data.dev=FILE (else a share of train) and
---config.data.test=FILE; banking77 needs train and test, and has no dev; tfds needs --config.data.name=NAME, data prepared as
-array_record in --config.data.data_dir=PATH, and `pip install 'bigjax[tfds]'`. Texts of any number
-of classes: --config.loss.kind=multi. docs/classify.md has more.
+files needs --config.data.train=FILE, and may have --config.data.dev=FILE (else a share of train)
+and --config.data.test=FILE; banking77 needs train and test, and has no dev; tfds needs
+--config.data.name=NAME, data prepared as array_record in --config.data.data_dir=PATH, and
+`pip install 'bigjax[tfds]'`. Texts of any number of classes: --config.loss.kind=multi.
+docs/classify.md has more.
 Every variant can start elsewhere: --config.init.checkpoint=RUN_OR_HUGGING_FACE_FOLDER_OR_NAME.
 """
 

@@ -295,3 +295,70 @@ def test_wikiann_equals_what_tfds_itself_decodes(wikiann):
 def test_forty_thousand_sentences_take_about_a_second(wikiann):
     _, seconds = wikiann
     assert seconds < 3.0  # 0.9 here; room for slow and busy machines
+
+
+# --- texts with classes ---
+
+
+class TinyTexts(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        label = tfds.features.ClassLabel(names=["neg", "pos"])
+        features = {
+            "review": tfds.features.Text(),
+            "label": label,
+            "topics": tfds.features.Sequence(label),
+            "kind": tfds.features.Text(),
+            "stars": np.int64,
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, _):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        texts = [("So  so,\nwörd", "pos", ["neg", "pos"], "a  b"), ("", -1, [], "b")]
+        for i, (text, label, topics, kind) in enumerate(texts):
+            yield i, {
+                "review": text, "label": label, "topics": topics, "kind": kind, "stars": i,
+            }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def texts_dir(tmp_path_factory) -> Path:
+    tfds.disable_progress_bar()
+    root = tmp_path_factory.mktemp("texts")
+    TinyTexts(data_dir=root, file_format="array_record").download_and_prepare()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("label", [["pos"], []]),
+        ("topics", [["neg", "pos"], []]),
+        ("kind", [["a b"], ["b"]]),
+    ],
+)
+def test_texts_have_a_class_several_or_one_that_is_text(texts_dir, label, expected):
+    given = {"data_dir": texts_dir, "splits": {"dev": "train"}, "text": "review"}
+    found = reader.read_classes("tiny_texts", label=label, **given)["dev"]
+    assert list(found.words) == [["So", "so,", "wörd"], [""]]
+    assert list(found.tags) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"text": "revue"}, "no feature 'revue'; did you mean 'review'"),
+        ({"text": "label"}, "feature 'label' is no text"),
+        ({"label": "stars"}, "feature 'stars' is .*; expected class labels or text"),
+    ],
+)
+def test_features_that_are_no_text_or_class_are_errors(texts_dir, given, message):
+    given = {"text": "review", "label": "label", "splits": {"train": "train"}} | given
+    with pytest.raises(UserError, match=message):
+        reader.read_classes("tiny_texts", data_dir=texts_dir, **given)
