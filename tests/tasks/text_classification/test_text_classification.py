@@ -19,10 +19,11 @@ from tiny_runs import one_device
 from bigjax.config import values as configs
 from bigjax.data.text import packing, tokenization
 from bigjax.data.text.sentences import with_classes
-from bigjax.engine import settings, sharding, step
+from bigjax.engine import build, settings, sharding, step
 from bigjax.engine.state import TrainState
 from bigjax.errors import UserError
 from bigjax.inference import attribution, predictor
+from bigjax.loop import starting_points
 from bigjax.models import huggingface_heads
 from bigjax.modes import evaluate, train
 from bigjax.tasks import encoders
@@ -390,3 +391,29 @@ def test_classes_that_training_has_none_of_are_a_warning(tmp_path):
     unseen, only = made.data.warnings
     assert unseen.startswith("dev has classes that no text of train is of") and "b (1)" in unseen
     assert only.startswith("every text of train is of the class 'a'")
+
+
+# --- meshes ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_losses_depend_neither_on_the_mesh_nor_on_the_parts(kind, monkeypatch):
+    """Dropout and hidden words too; 11 rows divide by nothing."""
+    given = {"num_epochs": "none", "num_steps": "6", "batch__rows": "11", "loss__kind": kind,
+             "model__dropout": "0.2", "augment__word_dropout": "0.2"}  # fmt: skip
+
+    def losses(**more):
+        setup = build.build(load(**given, **more))
+        state, _ = starting_points.new_state(setup)
+        found = []
+        for number in range(6):
+            state, scalars = setup.train_step(state, setup.put(range(number, number + 1)))
+            found.append(float(scalars["loss"]))
+        return found
+
+    spread = losses(mesh="data=8", batch__accumulate="2"), losses(mesh="data=2,fsdp=2,tensor=2")
+    monkeypatch.setattr(sharding, "make_mesh", one_device)
+    alone = losses()
+    for found in spread:
+        np.testing.assert_allclose(found, alone, rtol=TOLERANCE)
