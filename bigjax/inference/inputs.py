@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import IO, Any, Literal, NamedTuple, Self
 
 from bigjax.config.values import Config
@@ -54,7 +55,8 @@ class Reading(NamedTuple):
     """How files are read: what they are, and what evaluation reads the run's own files by.
 
     token_column, separator: of columns, as `columns.parse` has them. delimiter, header: of tables,
-    as `CsvRows` has them. encoding: of text.
+    as `CsvRows` has them. encoding: of text. endings: of files, that the task reads otherwise than
+    usual (`Use.endings`).
     """
 
     kind: Kind = "auto"
@@ -63,11 +65,13 @@ class Reading(NamedTuple):
     delimiter: str | None = None
     header: bool = True
     encoding: str = "utf-8"
+    endings: Mapping[str, Kind] = MappingProxyType({})
 
     @classmethod
-    def of(cls, config: Config, *, kind: Kind) -> Self:
+    def of(cls, config: Config, *, kind: Kind, endings: Mapping[str, Kind]) -> Self:
         settings = {key.removeprefix("data."): value for key, value in config.flat().items()}
-        return cls(kind, **{key: settings[key] for key in cls._fields[1:] if key in settings})
+        given = {key: settings[key] for key in cls._fields[1:-1] if key in settings}
+        return cls(kind, **given, endings=endings)
 
 
 def read(source: str, *, takes: str, reading: Reading) -> Iterator[Given]:
@@ -133,7 +137,9 @@ def paths(source: str, *, takes: str) -> list[str]:
 def _kind(path: str, *, takes: str, reading: Reading) -> Kind:
     if takes == "image" or reading.kind != "auto":
         return "images" if takes == "image" else reading.kind
-    kind = _BY_ENDING.get(os.path.splitext(path)[1].lower(), _KINDS[takes][0])
+    ending = os.path.splitext(path)[1].lower()
+    usual = {**_BY_ENDING, **reading.endings}
+    kind = usual.get(ending, usual.get("", _KINDS[takes][0]))
     if kind == "csv" and takes == "text" and _has_words(path, reading.encoding):
         return "words"
     if kind == "conll" and takes == "row":

@@ -72,7 +72,7 @@ def _prepared(predictor: Predictor, asked: Asked) -> Iterator[Any]:
     if is_text and any(map(str.isspace, asked.input)):
         yield use.prepare(asked.input)
         return
-    reading = Reading.of(predictor.config, kind=asked.kind)
+    reading = Reading.of(predictor.config, kind=asked.kind, endings=use.endings)
     given = inputs.read(asked.input, takes=use.takes, reading=reading)
     reader = Reader(given, prepare=use.prepare, skip_bad=asked.skip_bad)
     yield from reader

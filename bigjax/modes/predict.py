@@ -79,7 +79,7 @@ class _Job:
 
     def __init__(self, predictor: Predictor, asked: Asked, format: Format, *, after: Mark):
         use = predictor.task.use
-        reading = Reading.of(predictor.config, kind=asked.kind)
+        reading = Reading.of(predictor.config, kind=asked.kind, endings=use.endings)
         self._predictor, self._asked, self._format, self._after = predictor, asked, format, after
         self._total = inputs.size(asked.input, takes=use.takes)
         self._reader = Reader(

@@ -247,6 +247,8 @@ class Use(NamedTuple):
     encode: prepared inputs, one or more -> Encoded.
     takes: what an input is: a text, an image, or a row of a table (a dict of columns). It decides
       which files can be read (`inference/inputs.py`).
+    endings: of names of files, to the kind (`inference/inputs.py`) that they are read as, where it
+      is not the usual one; "" for any other ending, and for standard input.
     prepare: an input as a person gives it -> the same as `encode` takes it. UserError, without
       saying where, for one that cannot be answered.
     formats: name -> how answers can be written; the first is what a file without a known ending
@@ -267,6 +269,7 @@ class Use(NamedTuple):
     files: Mapping[str, str]
     encode: Callable[[Sequence[Any]], Encoded]
     takes: Literal["text", "image", "row"] = "row"
+    endings: Mapping[str, str] = {}  # noqa: RUF012 - read only
     prepare: Callable[[Any], Any] = lambda given: given
     formats: Mapping[str, Format] = {"jsonl": JSONL}  # noqa: RUF012 - read only
     model_files: tuple[str, ...] = ()

@@ -39,6 +39,14 @@ def test_lines_are_texts_and_empty_ones_too(tmp_path):
     assert [g.value for g in read(wide, kind="lines", encoding="utf-16")] == ["one", "", "two"]
 
 
+def test_a_task_may_read_files_of_an_ending_otherwise(tmp_path):
+    endings = {"": "lines", ".tsv": "csv"}
+    told = {"a.txt": "one\ntwo", "a.tsv": "text\tn\nthree\t4", "a.jsonl": '{"text": "five"}'}
+    found = [read(written(tmp_path, name, text), endings=endings) for name, text in told.items()]
+    values = [given.value for of_file in found for given in of_file]
+    assert values == ["one", "two", {"text": "three", "n": "4"}, {"text": "five"}]
+
+
 def test_a_line_that_cannot_be_read_is_told_and_the_next_one_is_read(tmp_path):
     lines = b'{"text": "a"}\n{"text": \n\n[1]\n"b"\n\xff\n{"text": "c"}'
     found = read(written(tmp_path, "a.jsonl", lines))

@@ -246,6 +246,7 @@ def _use(
             batch_rows=config.of(Evaluation).batch_rows,
         ),
         takes="text",
+        endings={"": "lines", ".tsv": "csv"},
         prepare=functools.partial(use.prepare, column=config.flat().get("data.text_column")),
         formats=use.FORMATS,
         model_files=(encoders.ENCODER_FILE, encoders.FAMILY_FILE),
