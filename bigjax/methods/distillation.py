@@ -231,7 +231,9 @@ def _train_sums(taught: _Taught, outputs: Outputs, batch: Mapping[str, jax.Array
     ours = jax.nn.log_softmax(outputs["logits"] / settings.temperature)
     divergence = jnp.sum(jax.nn.softmax(theirs) * (jax.nn.log_softmax(theirs) - ours), axis=-1)
     # Times the temperature's square, so that the gradient does not depend on it (their section 2).
-    soft = Mean.of(settings.temperature**2 * divergence, batch["mask"])
+    # A position may count for less than one, such as one of the windows of a long text.
+    weight = settings.temperature**2 * batch.get("weight", 1.0)
+    soft = Mean.of(weight * divergence, batch["mask"])._replace(count=labels.count)
     total = (1 - settings.weight) * labels.total + settings.weight * soft.total
     more = {"labels_loss": labels, "teacher_loss": soft}
     if settings.hidden:

@@ -75,6 +75,13 @@ def test_the_loss_is_that_of_a_slow_loop(weight, temperature):
     assert float(sums(BATCH)["loss"].compute()) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+def test_a_position_counts_with_its_weight():
+    sums, _ = taught(weight=1.0)
+    halves = BATCH | {"weight": np.full((4, 3), 0.5, np.float32)}
+    whole, half = (float(sums(batch)["loss"].total) for batch in (BATCH, halves))
+    assert half == pytest.approx(whole / 2, rel=1e-5)
+
+
 def test_parts_of_a_batch_add_up_to_the_whole():
     sums, _ = taught()
     whole = sums(BATCH)["loss"]
