@@ -109,6 +109,7 @@ def build(config: Config) -> Setup:
     tx, project = methods.pruned(optimizer.tx, params, config, total_steps=total_steps)
     optimizer = optimizer._replace(tx=tx, project=project)
     _check_by_value(optimizer, task, method=method)
+    _check_parts(config, method)
     state = _abstract_state(config, task=task, optimizer=optimizer, mesh=mesh, specs=specs)
     frozen = put_frozen(task.model, mesh=mesh)
     parts = (config, task, optimizer, method, state, frozen)
@@ -128,6 +129,16 @@ def build(config: Config) -> Setup:
         notes=method.notes,
         **made._asdict(),
     )
+
+
+def _check_parts(config: Config, method: Gradients) -> None:
+    """Raises UserError for a batch in parts where its gradient is of all of it."""
+    accumulate = config.of(Batch).accumulate
+    if method.whole and accumulate != 1:
+        raise UserError(
+            f"batch.accumulate={accumulate}: a round is computed as a whole, client by client; "
+            "leave it out"
+        )
 
 
 def _with_facts(task: Task, facts: tuple[tuple[str, str], ...]) -> Task:
@@ -159,8 +170,8 @@ def _check_by_value(optimizer: Optimizer, task: Task, *, method: Gradients) -> N
         )
     if method != PLAIN:
         raise UserError(
-            "config.optim.name: this one goes by the loss, and adversarial and private training "
-            "have gradients of their own; choose another"
+            "config.optim.name: this one goes by the loss, and adversarial, private and "
+            "federated training have gradients of their own; choose another"
         )
     if optimizer.project is not None:
         raise UserError(

@@ -200,7 +200,9 @@ def mean_gradients(
         return total / _weight(sums), (sums, model_state)
 
     params = [leaf for leaf, own in zip(leaves, trained) if own]
-    num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
+    num_chunks = 1
+    if not method.whole:
+        num_chunks = _num_chunks(model, state, batch, num_microbatches=num_microbatches)
     whole = num_chunks == num_microbatches == 1  # dividing the loss spares a pass over gradients
     gradient = method.of(mean_objective if whole or method.mean else objective, key)
     for num_parts in (num_chunks, num_microbatches):

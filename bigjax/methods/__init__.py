@@ -4,8 +4,19 @@ on, and the one table of them. The tasks, the engine's own code and the loop kno
 from bigjax.config.choices import Sections
 from bigjax.config.sections import Run
 from bigjax.config.values import Config
-from bigjax.methods import adversarial, distillation, given, int8, lora, privacy, pruning
+from bigjax.errors import UserError
+from bigjax.methods import (
+    adversarial,
+    distillation,
+    federated,
+    given,
+    int8,
+    lora,
+    privacy,
+    pruning,
+)
 from bigjax.methods.distillation import Distillation
+from bigjax.methods.federated import Federated
 from bigjax.methods.gradient import Gradients
 from bigjax.methods.int8 import Quantization
 from bigjax.methods.lora import LoRA, Saved
@@ -20,6 +31,7 @@ SECTIONS: Sections = {
     "quantize": [Quantization],
     "adversarial": [adversarial.KIND],
     "privacy": [Privacy],
+    "federated": [Federated],
 }
 """What takes the section of each method, which every task has."""
 
@@ -29,7 +41,14 @@ def as_trained(task: Task, config: Config) -> Task:
     int8.refuse_in_training(config)
     task = given.with_start(task, config)
     task = lora.wrap(distillation.wrap(task, config), config)
-    return privacy.as_trained(task, config.of(Privacy), seed=config.of(Run).seed)
+    private, seed = config.of(Privacy), config.of(Run).seed
+    if private.is_on and config.of(Federated).num_clients is not None:
+        raise UserError(
+            "federated.num_clients does not go with privacy: what is promised is counted for "
+            "examples, and a round is made of clients; leave one of them out"
+        )
+    task = federated.as_trained(task, config.of(Federated), seed=seed)
+    return privacy.as_trained(task, private, seed=seed)
 
 
 def as_saved(model: Model, config: Config, *, folder: str) -> Saved | None:
@@ -44,4 +63,5 @@ pruned = pruning.wrap
 def gradients(task: Task, config: Config, *, num_updates: int) -> Gradients:
     """How the gradient of an update comes about; `PLAIN` where all methods are off."""
     found = adversarial.gradients(config.of(adversarial.KIND), task)
+    found = federated.gradients(found, config.of(Federated), task)
     return privacy.gradients(found, config.of(Privacy), task, num_updates=num_updates)

@@ -26,12 +26,14 @@ class Gradients(NamedTuple):
       mean; where `mean` is given, a mean.
     mean: (the sum of what `of` gives for the parts of a batch, the key of the update) -> the
       gradient of the update; None: that sum over what counts in the batch.
+    whole: whether `of` asks for all rows of a batch at once.
     notes: what it costs or promises, lines for the start of training.
     facts: (name, value) of these, for `--mode=check` and the report's data card.
     """
 
     of: Callable[[Objective, jax.Array], Gradient] = plain
     mean: Callable[[list[Any], jax.Array], list[Any]] | None = None
+    whole: bool = False
     notes: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
 

@@ -18,10 +18,13 @@ import numpy as np
 from bigjax.config.fields import AtLeast, Between
 from bigjax.data.dataset import Batch, Dataset, keep_rows
 from bigjax.errors import UserError
+from bigjax.methods import examples
+from bigjax.methods.examples import one_a_row
 from bigjax.methods.gradient import Gradient, Gradients, Objective
 from bigjax.tasks.task import Task
 
 _NOISE, _SAMPLING = 0xD9, 0x5A  # random streams of their own, beside dropout and the order of data
+_WHY = "privacy clips the gradient of each example by itself"
 _OVERFLOW = 1e-15  # chance that an update draws more examples than it has rows for
 _FINEST = 1e-3  # of a privacy loss, as it is counted; rounded up, so what is told is an upper bound
 
@@ -88,12 +91,7 @@ def as_trained(task: Task, privacy: Privacy, *, seed: int) -> Task:
         )
     for reason in task.data.shared:
         raise UserError(f"privacy counts what each example adds by itself: {reason}")
-    state = set(jax.eval_shape(task.model.init, jax.random.key(0))) - {"params"}
-    if state:
-        raise UserError(
-            f"privacy counts what each example adds by itself: the model keeps {min(state)}, which "
-            "are of whole batches; choose a network without batch normalisation"
-        )
+    examples.refuse_state(task, why="privacy counts what each example adds by itself")
     return task._replace(data=task.data._replace(train=sampled(task.data.train, seed=seed)))
 
 
@@ -108,7 +106,7 @@ def sampled(train: Dataset, *, seed: int) -> Dataset:
     Raises:
       UserError: a row holds several examples.
     """
-    num_examples = len(np.unique(_ids(train, epoch=0)))
+    num_examples = len(np.unique(one_a_row(train, epoch=0, why=_WHY)))
     asked = min(1.0, train.batch_rows / num_examples)
     binom = _library("scipy.stats").binom  # half a second that other runs do without
     most = min(num_examples, int(binom.isf(_OVERFLOW, num_examples, asked)) + 1)
@@ -118,7 +116,7 @@ def sampled(train: Dataset, *, seed: int) -> Dataset:
     @functools.lru_cache(maxsize=8)
     def drawn(step: int) -> np.ndarray:
         """Numbers of rows of `train`, in its epoch `step`: one for each example of the batch."""
-        _, first = np.unique(_ids(train, epoch=step), return_index=True)
+        _, first = np.unique(one_a_row(train, epoch=step, why=_WHY), return_index=True)
         stream = np.random.Philox(np.random.SeedSequence((seed, step, _SAMPLING)))
         chances = (stream.random_raw(num_examples) >> np.uint64(11)) * 2.0**-53
         in_order = np.argsort(chances, kind="stable")[:most]
@@ -139,30 +137,19 @@ def sampled(train: Dataset, *, seed: int) -> Dataset:
         chosen, exists = found(numbers)
         return {name: keep_rows(x, exists) for name, x in train.rows(chosen).items()}
 
-    def examples(numbers: np.ndarray) -> list[np.ndarray]:
+    def ids_of(numbers: np.ndarray) -> list[np.ndarray]:
         chosen, exists = found(numbers)
         ids = train.examples(chosen)
         return [np.asarray(one)[: int(there)] for one, there in zip(ids, exists)]
 
     return train._replace(
         rows=rows,
-        examples=examples,
+        examples=ids_of,
         batch_rows=most,
         num_rows=num_rows,
         num_examples=num_examples,
         fill=train.fill * num_examples / num_rows,
     )
-
-
-def _ids(train: Dataset, *, epoch: int) -> np.ndarray:
-    """The example of each row of an epoch; UserError where a row has none or several."""
-    found = train.examples(epoch * train.num_rows + np.arange(train.num_rows))
-    if any(len(ids) != 1 for ids in found):
-        raise UserError(
-            "privacy clips the gradient of each example by itself, and a row of train holds "
-            "several; give each a row of its own: --config.text.packed=False"
-        )
-    return np.concatenate(found)
 
 
 # --- the gradient ---

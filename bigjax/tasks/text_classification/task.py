@@ -24,7 +24,7 @@ from bigjax.data.text.word_noise import WordNoise
 from bigjax.models import bert, huggingface_heads
 from bigjax.scores import class_scores
 from bigjax.tasks import encoders
-from bigjax.tasks.classes import adopt_head, class_weights
+from bigjax.tasks.classes import adopt_head, class_weights, shared_weights
 from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.task import Data, Dataset, Model, Outputs, Pretrained, Scoring, Task, Use
 from bigjax.tasks.text_classification import explaining, multi, rows, scoring, settings, use
@@ -194,6 +194,7 @@ def _task(
             },
             report=lambda: scoring.data_report(splits, names=names),
             warnings=scoring.warnings(splits, names=names),
+            shared=encoders.shared(config) + shared_weights(config.of(Loss).class_weights),
             findings=lambda: class_inspection.findings(
                 {name: split.sentences for name, split in splits.items()},
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
@@ -278,14 +279,15 @@ def _train_set(config: Config, train: Split, encoder: Encoder) -> Dataset:
             num_before=len(special_tokens(encoder.tokenizer)[0]),
         )
 
+    plan = encoders.in_training(train.packing, config)
     return rows.dataset(
-        train,
-        rows=packing.epochs(train.packing, seed=seed),
+        train._replace(packing=plan),
+        rows=packing.epochs(plan, seed=seed),
         batch_rows=rows_a_batch(
             config.of(Batch),
             num_examples=len(train.windows.lengths),
-            num_rows=train.packing.num_rows,
-            row_length=train.packing.row_length,
+            num_rows=plan.num_rows,
+            row_length=plan.row_length,
         ),
         targets=rows.labelled,
         change=change if noise.word_dropout or noise.word_swaps else None,
