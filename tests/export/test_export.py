@@ -142,7 +142,7 @@ def test_one_sentence_a_row_has_the_score_that_the_run_had_of_packed_rows(tagger
     portable = scorer.task.use.portable()
     params = portable.params(opening.variables_of(scorer, opened)[0])
     samples = portable.samples(params, "dev", None)
-    logits = verify._reference(portable, params=params, batches=samples.batches)
+    logits = verify.reference(portable, params=params, batches=samples.batches)
     scores = json.loads((tagger / "results.json").read_text())["scores"]
     assert samples.score(logits) == scores["dev/entity_f1"] > 0.3
 
@@ -226,7 +226,7 @@ def test_every_array_of_a_resnet_has_a_name_of_its_own_at_transformers(network):
 def verify_with(monkeypatch, *, logits, answers=("a",)):
     """A model whose logits are 1 and 2, and whose runtime gives these."""
     expected = [np.array([[1.0, 2.0]], np.float32)]
-    monkeypatch.setattr(verify, "_reference", lambda *_, **__: expected)
+    monkeypatch.setattr(verify, "reference", lambda *_, **__: expected)
     found = verify.Found([np.asarray(logits, np.float32)], list(answers), {"jax": "1"})
     monkeypatch.setattr(verify, "run", lambda *_, **__: found)
     samples = Samples(
@@ -318,10 +318,10 @@ def test_what_is_there_and_no_export_of_ours_is_not_touched(tmp_path, case):
 
 
 FLAGS = {
-    "no format": (Asked("out", None), "needs --format: huggingface, stablehlo, onnx"),
+    "no format": (Asked("out", None), "needs --format: huggingface, peft, stablehlo, onnx"),
     "an unknown format": (Asked("out", "tflite"), "needs --format"),
     "no output": (Asked(None, "onnx"), "needs --output"),
-    "8 bits of another": (Asked("out", "stablehlo", "int8"), "goes with --format=onnx"),
+    "8 bits of another": (Asked("out", "huggingface", "int8"), "goes with --format=onnx"),
     "a negative loss": (Asked("out", "onnx", "int8", -1.0), "--max_loss=-1.0"),
 }
 
