@@ -9,8 +9,8 @@
 | files | the user's files | minilm |
 | tfds | prepared by TFDS | minilm |
 
-Measured of files alone: on BC2GM's 12,574 sentences (data.documents=lines, num_epochs=2, bfloat16) a
-held-out perplexity of 64.2, in 12 minutes of a CPU core with AMX (docs/performance.md).
+Measured of files alone: on BC2GM's 12,574 sentences (data.documents=lines, num_epochs=2, bfloat16)
+a held-out perplexity of 64.2, in 12 minutes of a CPU core with AMX (docs/performance.md).
 
 files needs --config.data.train=FILE: plain text whose documents are parted by blank lines (or
 --config.data.documents=lines), or JSON lines; tfds needs --config.data.name=NAME, prepared as
