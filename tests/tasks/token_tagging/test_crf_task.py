@@ -21,6 +21,7 @@ from bigjax.engine.state import TrainState
 from bigjax.engine.step import mean_gradients
 from bigjax.errors import UserError
 from bigjax.modes import run, train
+from bigjax.tasks import encoders
 from bigjax.tasks.token_tagging import decoding
 from bigjax.tasks.token_tagging import task as token_tagging
 
@@ -206,7 +207,8 @@ def test_a_head_goes_to_tags_in_another_order(tmp_path):
     head = {"kernel": 10 * np.ones((2, 1)) * at, "bias": at, "start": at, "end": 2 * at}
     head["transitions"] = 10 * at[:, None] + at
     adopt = token_tagging._adopt
-    given = {"tags": ours, "scan_layers": False, "sizes": None}
+    encoder = encoders.Encoder(tokenizer=None, sizes=None, family="bert")
+    given = {"tags": ours, "scan_layers": False, "encoder": encoder}
     params = {"encoder": {}, "head": head}
     found = adopt(params, str(tmp_path), **given)[0]["head"]
     order = [theirs.index(tag) for tag in ours]
