@@ -5,6 +5,7 @@ tensorboardX's own writer hands events to a thread, which a full disk ends; the 
 for ever for room in its queue. Here an event is with the system when it has been written.
 """
 
+import logging
 import os
 import platform
 import re
@@ -26,6 +27,9 @@ try:
 finally:
     if _torch is None:
         del sys.modules["torch"]
+
+# A score may be nan, such as that of a class which dev has not; that is no news to anyone.
+logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
 
 NUM_BUCKETS = 30  # of a histogram, where nobody says; as CLU's writers
 

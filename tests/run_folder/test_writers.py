@@ -121,6 +121,13 @@ def events_of(folder: Path) -> list:
     return events
 
 
+def test_a_score_that_is_nan_is_written_without_a_word(tmp_path, caplog):
+    writer = TensorBoard(str(tmp_path), resume_at=0)
+    writer.write_scalars(1, {"dev/auc": math.nan})
+    writer.close()
+    assert not caplog.records
+
+
 def test_scalars_in_event_files_read_back_with_their_steps(tmp_path):
     writer = TensorBoard(str(tmp_path), resume_at=0)
     written = [(1, {"train/loss": 0.5}), (7, {"train/loss": jnp.float32(0.25), "dev/f1": 0.75})]
