@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bigjax.data.text import rows_report
 from bigjax.errors import first_of
 from bigjax.scores import class_scores
 from bigjax.scores.temperature import softmax_loss
@@ -130,33 +131,15 @@ def data_report(splits: Mapping[str, Split], *, names: Sequence[str]) -> list[tu
     listed = f": {', '.join(names)}" if len(names) <= 20 else ""
     rows = [("classes", f"{len(names):,}{listed}")]
     for name, split in splits.items():
-        lengths, windows = split.sentences.words.lengths, split.windows.lengths
-        at = (5, 50, 95, 99)
-        of_each = ", ".join(f"{p}%: {n:,.0f}" for p, n in zip(at, np.percentile(lengths, at)))
-        extra = len(windows) - len(lengths)
-        more = f", {extra:,} more than texts (long ones are split)" if extra else ""
-        unknown, num_words = split.windows.num_unknown_words, int(lengths.sum())
-        rows += [
-            (name, split.sentences.where),
-            (
-                f"{name}: size",
-                f"{len(lengths):,} texts, {num_words:,} words, {windows.sum():,} sub-words with "
-                "special tokens",
-            ),
-            (f"{name}: words a text", f"{of_each}, longest: {lengths.max():,}"),
-            (f"{name}: windows", f"{len(windows):,}{more}"),
-            (
-                f"{name}: rows",
-                f"{split.packing.num_rows:,} of {split.packing.row_length} tokens, "
-                f"{split.packing.fill:.1%} filled",
-            ),
-            (
-                f"{name}: unknown",
-                f"{unknown:,} words ({unknown / num_words:.2%}) are not known to the tokenizer, "
-                "whole or in part",
-            ),
-            (f"{name}: texts a class", _spread(split, names=names)),
-        ]
+        rows += rows_report.rows(
+            name,
+            where=split.sentences.where,
+            lengths=split.sentences.words.lengths,
+            windows=split.windows,
+            packing=split.packing,
+            thing="text",
+        )
+        rows.append((f"{name}: texts a class", _spread(split, names=names)))
     return rows + [("warning", line) for line in warnings(splits, names=names)]
 
 

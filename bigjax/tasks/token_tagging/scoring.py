@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bigjax.data.text import rows_report
 from bigjax.data.text.sentences import Strings
 from bigjax.data.text.tags import conlleval_spans, entity_type, has_spans, spans
 from bigjax.errors import first_of
@@ -107,33 +108,14 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
     """Rows (name, value) that say what the data is and what became of it."""
     rows = [("tags", ", ".join(tags) if len(tags) <= 20 else f"{len(tags)} tags")]
     for name, split in splits.items():
-        num_sentences, num_words = len(split.sentences.words), len(split.labels)
-        lengths, windows = split.sentences.words.lengths, split.windows.lengths
-        at = (5, 50, 95, 99)
-        of_each = ", ".join(f"{p}%: {n:,.0f}" for p, n in zip(at, np.percentile(lengths, at)))
-        extra = len(windows) - num_sentences
-        more = f", {extra:,} more than sentences (long ones are split)" if extra else ""
-        unknown = split.windows.num_unknown_words
-        rows += [
-            (name, f"{split.sentences.where}"),
-            (
-                f"{name}: size",
-                f"{num_sentences:,} sentences, {num_words:,} words, {windows.sum():,} sub-words "
-                "with special tokens",
-            ),
-            (f"{name}: words a sentence", f"{of_each}, longest: {lengths.max():,}"),
-            (f"{name}: windows", f"{len(windows):,}{more}"),
-            (
-                f"{name}: rows",
-                f"{split.packing.num_rows:,} of {split.packing.row_length} tokens, "
-                f"{split.packing.fill:.1%} filled",
-            ),
-            (
-                f"{name}: unknown",
-                f"{unknown:,} words ({unknown / num_words:.2%}) are not known to the tokenizer, "
-                "whole or in part",
-            ),
-        ]
+        rows += rows_report.rows(
+            name,
+            where=split.sentences.where,
+            lengths=split.sentences.words.lengths,
+            windows=split.windows,
+            packing=split.packing,
+            thing="sentence",
+        )
         if has_spans(tags):
             begins = {k[2:]: n for k, n in split.sentences.tags.counts().items() if k[0] == "B"}
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(begins.items()))
