@@ -30,7 +30,7 @@ WEIGHT = "client_weight"  # of a batch: examples that the client of each row has
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Federated:
-    """Federated averaging, simulated: an update is a round; see [federated.md](federated.md). A
+    """Averaging over clients, simulated: an update is a round; see [federated.md](federated.md). A
     batch (`batch.rows`, ...) is what a client sees in an update of its own."""
 
     num_clients: Annotated[
