@@ -24,7 +24,7 @@ from bigjax.tasks import TASKS
 from bigjax.tasks.task import Task
 from bigjax.tasks.token_tagging import task as token_tagging
 
-pytest.importorskip("jax_privacy")
+pytest.importorskip("jax_privacy", reason="needs pip install 'bigjax[privacy]'")
 # Of jax-privacy 2.0 with optax 0.2.8.
 pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm:DeprecationWarning")
 TOLERANCE = 2e-6
@@ -221,7 +221,7 @@ def test_noise_has_the_size_it_should_and_is_another_for_every_leaf_and_update()
 
 
 def directly(multiplier, *, rate, num_updates, delta, kind):
-    accounting = pytest.importorskip("dp_accounting")
+    accounting = pytest.importorskip("dp_accounting", reason="needs pip install 'bigjax[privacy]'")
     if kind == "rdp":
         accountant = accounting.rdp.RdpAccountant()
     else:
