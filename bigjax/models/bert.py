@@ -10,7 +10,7 @@ Suffixes: B batch rows, L row length, D model, H heads, K head dim, F feed-forwa
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
@@ -164,6 +164,25 @@ class Layer(nn.Module):
         y_BLD = join(sizes.hidden_size, name="down")(y_BLF)
         x_BLD = _norm(sizes, name="mlp_norm")(x_BLD + drop.site(2)(y_BLD, rate=compute.dropout))
         return ops.split_rows(x_BLD), None
+
+
+def encode(encoder: Encoder, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> jax.Array:
+    """The last hidden states of a batch of packed rows: tokens, segments, positions, and in what
+    asks how the function depends on it `embedding_delta`."""
+    return encoder(
+        batch["tokens"],
+        segments_BL=batch["segments"],
+        positions_BL=batch["positions"],
+        delta_BLE=batch.get("embedding_delta"),
+        dropout=dropout,
+    )
+
+
+def model_layer_depths(params: Any, *, num_layers: int) -> Any:
+    """Of the params of a model whose "encoder" this is: what else there is lies above it."""
+    above = lambda tree: jax.tree.map(lambda _: num_layers + 1, tree)  # noqa: E731
+    depths = layer_depths(params["encoder"], num_layers=num_layers)
+    return {name: depths if name == "encoder" else above(tree) for name, tree in params.items()}
 
 
 def layer_depths(params: Any, *, num_layers: int) -> Any:

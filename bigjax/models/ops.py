@@ -7,6 +7,7 @@ W width, C channels.
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -243,6 +244,13 @@ class Dropout(NamedTuple):
 
 
 NO_DROPOUT = Dropout(None, None)
+
+
+def dropout_of(batch: Mapping[str, jax.Array], key: jax.Array | None) -> Dropout:
+    """The dropout of an update on a batch, by its `row`; none where there is no key."""
+    if key is None:
+        return NO_DROPOUT
+    return Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
 
 
 def _mix(x: jax.Array) -> jax.Array:

@@ -15,9 +15,10 @@ import jax
 import numpy as np
 
 from bigjax.config.fields import AtLeast
-from bigjax.config.sections import Init
+from bigjax.config.sections import Batch, Init, Run
 from bigjax.config.values import Config
-from bigjax.data.text import tokenization
+from bigjax.data.dataset import rows_a_batch
+from bigjax.data.text import packing, tokenization
 from bigjax.data.text.packing import Packing
 from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.data.text.windowing import Windows
@@ -153,27 +154,17 @@ def read_params(encoder: Encoder, *, scan_layers: bool) -> dict[str, Any]:
     if encoder.layers is not None:
         sizes = huggingface.read_sizes(folder)
     params = huggingface.read_params(folder, sizes=sizes)
-    return laid_out(params, sizes=encoder.sizes, scan_layers=scan_layers, layers=encoder.layers)
+    return laid_out(params, encoder=encoder, scan_layers=scan_layers)
 
 
-def laid_out(
-    params: Mapping[str, Any],
-    *,
-    sizes: bert.Sizes,
-    scan_layers: bool,
-    layers: tuple[int, ...] | None = None,
-) -> dict[str, Any]:
-    """An encoder's params, whose layers are in one array each or not, as `scan_layers` says.
-
-    Args:
-      layers: which are kept, see `Kept`.
-    """
-    if layers is not None:
-        params = _kept(params, layers=layers)
+def laid_out(params: Mapping[str, Any], *, encoder: Encoder, scan_layers: bool) -> dict[str, Any]:
+    """Params of the layers that `encoder` has, in one array each or not, as `scan_layers` says."""
+    if encoder.layers is not None:
+        params = _kept(params, layers=encoder.layers)
     if scan_layers and "layers" not in params:
-        return huggingface.stack_layers(dict(params), num_layers=sizes.num_layers)
+        return huggingface.stack_layers(dict(params), num_layers=encoder.sizes.num_layers)
     if not scan_layers and "layers" in params:
-        return huggingface.unstack_layers(dict(params), num_layers=sizes.num_layers)
+        return huggingface.unstack_layers(dict(params), num_layers=encoder.sizes.num_layers)
     return dict(params)
 
 
@@ -244,11 +235,25 @@ def shared(config: Config) -> tuple[str, ...]:
     )
 
 
-def in_training(plan: Packing, config: Config) -> Packing:
-    """The plan of the rows of training."""
-    if config.of(Rows).packed:
-        return plan
-    return one_a_row(plan.lengths, row_length=plan.row_length)
+class Training(NamedTuple):
+    """The rows of training. rows: row numbers (n,) -> the numbers of each row's windows."""
+
+    plan: Packing
+    rows: Callable[[np.ndarray], list[np.ndarray]]
+    batch_rows: int
+
+
+def in_training(plan: Packing, config: Config) -> Training:
+    """plan: of the windows of the training split."""
+    if not config.of(Rows).packed:
+        plan = one_a_row(plan.lengths, row_length=plan.row_length)
+    batch_rows = rows_a_batch(
+        config.of(Batch),
+        num_examples=len(plan.lengths),
+        num_rows=plan.num_rows,
+        row_length=plan.row_length,
+    )
+    return Training(plan, packing.epochs(plan, seed=config.of(Run).seed), batch_rows)
 
 
 def one_a_row(lengths: np.ndarray, *, row_length: int) -> Packing:

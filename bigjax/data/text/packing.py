@@ -24,6 +24,7 @@ from bigjax.errors import UserError
 
 # Plans of this many examples take about 0.1 s; a larger data set repeats one such plan.
 BLOCK_SIZE = 65536
+_SHORTEST_ROW = 16
 
 
 class Packing(NamedTuple):
@@ -82,6 +83,12 @@ def plan(lengths: np.ndarray, *, row_length: int) -> Packing:
         lengths=lengths,
         row_length=row_length,
     )
+
+
+def short_row(num_tokens: int) -> int:
+    """The length of a row for so many tokens, where it may be short: a power of two, so that few
+    lengths are compiled."""
+    return max(_SHORTEST_ROW, 1 << max(num_tokens - 1, 0).bit_length())
 
 
 def epochs(packing: Packing, *, seed: int) -> Callable[[np.ndarray], list[np.ndarray]]:

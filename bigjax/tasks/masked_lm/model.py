@@ -51,13 +51,7 @@ class MaskedLM(nn.Module):
     def __call__(self, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> jax.Array:
         """Logits float32 (B, S, V), or (B, L, V)."""
         encoder = bert.Encoder(self.sizes, self.compute, name="encoder")
-        x_BSD = encoder(
-            batch["tokens"],
-            segments_BL=batch["segments"],
-            positions_BL=batch["positions"],
-            delta_BLE=batch.get("embedding_delta"),
-            dropout=dropout,
-        )
+        x_BSD = bert.encode(encoder, batch, dropout)
         if "slots" in batch:
             x_BSD = jnp.take_along_axis(x_BSD, batch["slots"][..., None], axis=1)
         table_VE = encoder.variables["params"]["word"]["embedding"]
@@ -80,7 +74,9 @@ def make_model(
         apply=functools.partial(_apply, network, num_best=num_best),
         train_sums=_sums,
         eval_sums=_sums,
-        layer_depths=functools.partial(_layer_depths, num_layers=network.sizes.num_layers),
+        layer_depths=functools.partial(
+            bert.model_layer_depths, num_layers=network.sizes.num_layers
+        ),
         pretrained=pretrained,
         adopt=adopt,
         embedding_size=network.sizes.embedding_size or network.sizes.hidden_size,
@@ -106,10 +102,7 @@ def _apply(
 
     Not the logits: of a vocabulary they are too many to leave the devices.
     """
-    dropout = ops.NO_DROPOUT
-    if key is not None:
-        dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
-    logits_BSV = network.apply(variables, batch, dropout)
+    logits_BSV = network.apply(variables, batch, ops.dropout_of(batch, key))
     if "asked" not in batch:
         log_probs_BSV = jax.nn.log_softmax(logits_BSV)
         log_prob_BSK, best_BSK = jax.lax.top_k(log_probs_BSV, num_best)
@@ -127,11 +120,4 @@ def _sums(outputs: Outputs, batch: Mapping[str, jax.Array]) -> Sums:
     return {
         "loss": Mean.of(-outputs["log_prob"], batch["mask"]),
         "masked_accuracy": Mean.of(right_BS, batch["mask"]),
-    }
-
-
-def _layer_depths(params: Any, *, num_layers: int) -> Any:
-    return {
-        "encoder": bert.layer_depths(params["encoder"], num_layers=num_layers),
-        "head": jax.tree.map(lambda _: num_layers + 1, params["head"]),
     }

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.config.sections import Batch, Evaluation, Run
+from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
-from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing
 from bigjax.data.text.cutting import cut
-from bigjax.data.text.tokenization import special_ids
+from bigjax.data.text.tokenization import mask_token, special_ids
 from bigjax.errors import UserError
 from bigjax.models import bert
 from bigjax.tasks import encoders
@@ -176,7 +175,7 @@ def _masking(config: Config, encoder: Encoder) -> Masking:
             f"hide.mask_share={how.mask_share} and hide.random_share={how.random_share} are more "
             "than 1 together; expected shares of what is hidden"
         )
-    mask = next((vocab[name] for name in ("[MASK]", "<mask>") if name in vocab), None)
+    mask = mask_token(encoder.tokenizer)
     if mask is None:
         raise UserError(
             "init.checkpoint: its tokenizer has no mask token; expected [MASK] or <mask> in it"
@@ -189,17 +188,9 @@ def _masking(config: Config, encoder: Encoder) -> Masking:
 
 
 def _train_set(config: Config, train: Split, *, masking: Masking) -> Dataset:
-    plan = encoders.in_training(train.packing, config)
+    plan, rows, batch_rows = encoders.in_training(train.packing, config)
     return pieces.dataset(
-        train._replace(packing=plan),
-        rows=packing.epochs(plan, seed=config.of(Run).seed),
-        batch_rows=rows_a_batch(
-            config.of(Batch),
-            num_examples=len(train.windows.lengths),
-            num_rows=plan.num_rows,
-            row_length=plan.row_length,
-        ),
-        masking=masking,
+        train._replace(packing=plan), rows=rows, batch_rows=batch_rows, masking=masking
     )
 
 
@@ -223,8 +214,7 @@ def _adopt(
     params: Mapping[str, Any], folder: str, *, encoder: Encoder, new_head: Any, scan_layers: bool
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's parameters; its head, where it is one of this task."""
-    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
-    found = encoders.laid_out(params["encoder"], **as_here)
+    found = encoders.laid_out(params["encoder"], encoder=encoder, scan_layers=scan_layers)
     if head.has_one(folder):
         return {**params, "encoder": found}, ""
     return {"encoder": found, "head": new_head()}, NEW_HEAD

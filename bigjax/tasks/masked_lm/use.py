@@ -16,7 +16,6 @@ from bigjax.tasks.masked_lm.pieces import Tokens
 from bigjax.tasks.task import JSONL, Encoded, Format, Outputs
 
 ALIAS = "[MASK]"  # is understood whatever the tokenizer calls its mask token
-_SHORTEST_ROW = 16
 
 
 class Prepared(NamedTuple):
@@ -71,7 +70,7 @@ def encode(
     is_mask = windows.tokens == mask_id
     windows = windows._replace(words=np.where(is_mask, np.cumsum(is_mask) - 1, -1))
     lengths = windows.lengths
-    short = max(_SHORTEST_ROW, 1 << max(int(lengths.sum()) - 1, 0).bit_length())
+    short = packing.short_row(int(lengths.sum()))
     plan = packing.plan(lengths, row_length=min(short, row_length))
     rows = packing.once(plan)
     filled = windowing.fill_rows(

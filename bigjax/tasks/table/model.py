@@ -83,13 +83,12 @@ def _apply(
         mask_B = jnp.ones(numbers_BN.shape[:1], bool)
         y_BK = network.apply(variables, numbers_BN, codes_BM, mask_B=mask_B, dropout=ops.NO_DROPOUT)
         return _outputs(y_BK, num_classes=num_classes), {}
-    dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
     y_BK, state = network.apply(
         variables,
         numbers_BN,
         codes_BM,
         mask_B=batch["mask"],
-        dropout=dropout,
+        dropout=ops.dropout_of(batch, key),
         mutable=["batch_stats"],
     )
     penalty = _penalty(variables["params"], loss=loss)

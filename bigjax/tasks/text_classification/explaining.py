@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data.text import windowing
+from bigjax.data.text import packing, windowing
 from bigjax.data.text.sentences import with_classes
 from bigjax.data.text.tokenization import encode_words, special_tokens, unknown_token
 from bigjax.tasks.task import Question
 from bigjax.tasks.text_classification import rows
 from bigjax.tasks.text_classification.rows import Split
 from bigjax.tasks.text_classification.use import Prepared
-
-_SHORTEST_ROW = 16
 
 
 def questions(
@@ -39,7 +37,7 @@ def questions(
         text, names=names, multi=multi, tokenizer=tokenizer, row_length=row_length
     )
     longest = int(split.windows.lengths.max())
-    length = max(_SHORTEST_ROW, 1 << (longest - 1).bit_length())  # few shapes: few are compiled
+    length = packing.short_row(longest)
     numbers = np.arange(len(split.windows.lengths))
     batch = windowing.fill_rows(split.windows, list(numbers[:, None]), row_length=length)
     del batch["words"]

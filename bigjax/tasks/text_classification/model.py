@@ -38,13 +38,8 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> jax.Array:
         segments_BL = batch["segments"]
-        x_BLD = bert.Encoder(self.sizes, self.compute, name="encoder")(
-            batch["tokens"],
-            segments_BL=segments_BL,
-            positions_BL=batch["positions"],
-            delta_BLE=batch.get("embedding_delta"),
-            dropout=dropout,
-        )
+        encoder = bert.Encoder(self.sizes, self.compute, name="encoder")
+        x_BLD = bert.encode(encoder, batch, dropout)
         number_S = 1 + jnp.arange(batch["mask"].shape[1])
         inside_BSL = segments_BL[:, None, :] == number_S[None, :, None]
         if self.activation is not None:
@@ -73,7 +68,9 @@ def make_model(
         apply=functools.partial(_apply, classifier),
         train_sums=train_sums,
         eval_sums=eval_sums,
-        layer_depths=functools.partial(_layer_depths, num_layers=classifier.sizes.num_layers),
+        layer_depths=functools.partial(
+            bert.model_layer_depths, num_layers=classifier.sizes.num_layers
+        ),
         pretrained=pretrained,
         adopt=adopt,
         embedding_size=classifier.sizes.embedding_size or classifier.sizes.hidden_size,
@@ -144,15 +141,4 @@ def _apply(
     classifier: Classifier, variables: Any, batch: Mapping[str, jax.Array], key: jax.Array | None
 ) -> tuple[Outputs, Any]:
     """logits float32 (B, S, C)."""
-    dropout = ops.NO_DROPOUT
-    if key is not None:
-        dropout = ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
-    return {"logits": classifier.apply(variables, batch, dropout)}, {}
-
-
-def _layer_depths(params: Any, *, num_layers: int) -> Any:
-    def above(tree: Any) -> Any:
-        return jax.tree.map(lambda _: num_layers + 1, tree)
-
-    encoder = bert.layer_depths(params["encoder"], num_layers=num_layers)
-    return {name: encoder if name == "encoder" else above(tree) for name, tree in params.items()}
+    return {"logits": classifier.apply(variables, batch, ops.dropout_of(batch, key))}, {}

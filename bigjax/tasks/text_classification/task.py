@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.config.sections import Batch, Evaluation, Run
+from bigjax.config.sections import Evaluation, Run
 from bigjax.config.values import Config
 from bigjax.data.dataset import Batch as Arrays
-from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import class_inspection, packing, word_noise
 from bigjax.data.text.class_sources import CLASS_SOURCE
 from bigjax.data.text.sentences import Sentences
-from bigjax.data.text.tokenization import knows, special_tokens, unknown_token
+from bigjax.data.text.tokenization import (
+    knows,
+    mask_token,
+    special_tokens,
+    unknown_token,
+)
 from bigjax.data.text.word_noise import WordNoise
 from bigjax.models import bert, huggingface_heads
 from bigjax.scores import class_scores
@@ -162,8 +166,8 @@ def _adopt(
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of
     classes."""
-    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
-    params = {**params, "encoder": encoders.laid_out(params["encoder"], **as_here)}
+    found = encoders.laid_out(params["encoder"], encoder=encoder, scan_layers=scan_layers)
+    params = {**params, "encoder": found}
     if not os.path.exists(os.path.join(folder, CLASSES_FILE)):
         return encoders.without_head(params)
     return adopt_head(params, theirs=_read_names(folder), ours=names, things="classes")
@@ -263,9 +267,8 @@ def _use(
 
 def _train_set(config: Config, train: Split, encoder: Encoder) -> Dataset:
     noise, seed = config.of(WordNoise), config.of(Run).seed
-    masks = ("[MASK]", "<mask>")
-    ids = [encoder.tokenizer.token_to_id(token) for token in masks]
-    hidden = next((i for i in ids if i is not None), unknown_token(encoder.tokenizer))
+    hidden = mask_token(encoder.tokenizer)
+    hidden = unknown_token(encoder.tokenizer) if hidden is None else hidden
 
     def change(batch: Arrays, examples: Sequence[np.ndarray], numbers: np.ndarray) -> Arrays:
         return word_noise.disturb(
@@ -279,16 +282,11 @@ def _train_set(config: Config, train: Split, encoder: Encoder) -> Dataset:
             num_before=len(special_tokens(encoder.tokenizer)[0]),
         )
 
-    plan = encoders.in_training(train.packing, config)
+    plan, of_row, batch_rows = encoders.in_training(train.packing, config)
     return rows.dataset(
         train._replace(packing=plan),
-        rows=packing.epochs(plan, seed=seed),
-        batch_rows=rows_a_batch(
-            config.of(Batch),
-            num_examples=len(train.windows.lengths),
-            num_rows=plan.num_rows,
-            row_length=plan.row_length,
-        ),
+        rows=of_row,
+        batch_rows=batch_rows,
         targets=rows.labelled,
         change=change if noise.word_dropout or noise.word_swaps else None,
     )

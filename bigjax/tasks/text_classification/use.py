@@ -19,7 +19,6 @@ from bigjax.tasks.text_classification.rows import Split
 
 _WORD_KEYS = ("tokens", "words")
 _ANSWERED = ("class", "classes", "score", "next", "next_score")  # what the answer says itself
-_SHORTEST_ROW = 16
 _SHOWN = 100  # characters of a text on a line of the terminal
 
 
@@ -97,7 +96,7 @@ def _split(given: Sequence[Prepared], *, tokenizer: Any, row_length: int) -> Spl
     split = rows.encode_split(
         texts, names=(), multi=True, tokenizer=tokenizer, row_length=row_length
     )
-    short = max(_SHORTEST_ROW, 1 << (int(split.windows.lengths.sum()) - 1).bit_length())
+    short = packing.short_row(int(split.windows.lengths.sum()))
     if short < row_length:
         split = split._replace(packing=packing.plan(split.windows.lengths, row_length=short))
     return split

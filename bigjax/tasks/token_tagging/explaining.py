@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.data.text import windowing
+from bigjax.data.text import packing, windowing
 from bigjax.data.text.sentences import Sentences, Strings
 from bigjax.data.text.tags import has_spans
 from bigjax.data.text.tokenization import encode_words, special_tokens, unknown_token
@@ -20,8 +20,6 @@ from bigjax.tasks.task import Question
 from bigjax.tasks.token_tagging import rows, use
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.use import Prepared
-
-_SHORTEST_ROW = 16
 
 
 def questions(
@@ -82,7 +80,7 @@ def _question(
     holds = [np.isin(split.windows.words[a:b], asked).any() for a, b in itertools.pairwise(offsets)]
     which = np.flatnonzero(holds)
     longest = int(split.windows.lengths[which].max())
-    length = max(_SHORTEST_ROW, 1 << (longest - 1).bit_length())  # few shapes: few are compiled
+    length = packing.short_row(longest)
     examples = [which[i : i + 1] for i in range(len(which))]
     batch = windowing.fill_rows(split.windows, examples, row_length=length)
     words_RL = batch.pop("words")

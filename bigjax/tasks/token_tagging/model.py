@@ -32,13 +32,8 @@ class Tagger(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> Any:
-        x_BLD = bert.Encoder(self.sizes, self.compute, name="encoder")(
-            batch["tokens"],
-            segments_BL=batch["segments"],
-            positions_BL=batch["positions"],
-            delta_BLE=batch.get("embedding_delta"),
-            dropout=dropout,
-        )
+        encoder = bert.Encoder(self.sizes, self.compute, name="encoder")
+        x_BLD = bert.encode(encoder, batch, dropout)
         x_BLD = dropout.at(0).site(3)(x_BLD, rate=self.compute.dropout)
         return self.head(self.num_tags, name="head")(x_BLD.astype(jnp.float32))
 
@@ -59,7 +54,7 @@ def make_model(
         apply=functools.partial(_apply, tagger),
         train_sums=functools.partial(_train_sums, smoothing=smoothing, weights_T=weights_T),
         eval_sums=_eval_sums,
-        layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
+        layer_depths=functools.partial(bert.model_layer_depths, num_layers=tagger.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
         embedding_size=tagger.sizes.embedding_size or tagger.sizes.hidden_size,
@@ -84,7 +79,7 @@ def make_crf_model(
         apply=functools.partial(_apply_crf, tagger),
         train_sums=sums,
         eval_sums=sums,
-        layer_depths=functools.partial(_layer_depths, num_layers=tagger.sizes.num_layers),
+        layer_depths=functools.partial(bert.model_layer_depths, num_layers=tagger.sizes.num_layers),
         pretrained=pretrained,
         adopt=adopt,
         embedding_size=tagger.sizes.embedding_size or tagger.sizes.hidden_size,
@@ -101,22 +96,16 @@ def _apply(
     tagger: Tagger, variables: Any, batch: Mapping[str, jax.Array], key: jax.Array | None
 ) -> tuple[Outputs, Any]:
     """logits float32 (B, L, T)."""
-    return {"logits": tagger.apply(variables, batch, _dropout(batch, key))}, {}
+    return {"logits": tagger.apply(variables, batch, ops.dropout_of(batch, key))}, {}
 
 
 def _apply_crf(
     tagger: Tagger, variables: Any, batch: Mapping[str, jax.Array], key: jax.Array | None
 ) -> tuple[Outputs, Any]:
     """logits float32 (B, L, T), and transitions float32 (B, S, T), the same for each row."""
-    logits_BLT, scores_ST = tagger.apply(variables, batch, _dropout(batch, key))
+    logits_BLT, scores_ST = tagger.apply(variables, batch, ops.dropout_of(batch, key))
     scores_BST = jnp.broadcast_to(scores_ST[None], (len(logits_BLT), *scores_ST.shape))
     return {"logits": logits_BLT, "transitions": scores_BST}, {}
-
-
-def _dropout(batch: Mapping[str, jax.Array], key: jax.Array | None) -> ops.Dropout:
-    if key is None:
-        return ops.NO_DROPOUT
-    return ops.Dropout(jax.random.bits(key, dtype=jnp.uint32), batch["row"])
 
 
 def _train_sums(
@@ -154,10 +143,3 @@ def _crf_sums(outputs: Outputs, batch: Mapping[str, jax.Array], *, allowed_ST: n
         after_BL=batch["after"],
     )
     return {"loss": Mean.of(losses_BL, batch["mask"])}
-
-
-def _layer_depths(params: Any, *, num_layers: int) -> Any:
-    return {
-        "encoder": bert.layer_depths(params["encoder"], num_layers=num_layers),
-        "head": jax.tree.map(lambda _: num_layers + 1, params["head"]),
-    }

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bigjax.config.sections import Batch, Evaluation, Run
+from bigjax.config.sections import Evaluation
 from bigjax.config.values import Config
-from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import inspection, packing, tokenization
 from bigjax.data.text.sentences import PRE_SPLIT, Sentences
 from bigjax.data.text.tags import tag_names
@@ -222,16 +221,11 @@ def _scoring(
 
 
 def _train_set(config: Config, train: Split) -> Dataset:
-    plan = encoders.in_training(train.packing, config)
+    plan, of_row, batch_rows = encoders.in_training(train.packing, config)
     return rows.dataset(
         train._replace(packing=plan),
-        rows=packing.epochs(plan, seed=config.of(Run).seed),
-        batch_rows=rows_a_batch(
-            config.of(Batch),
-            num_examples=len(train.windows.lengths),
-            num_rows=plan.num_rows,
-            row_length=plan.row_length,
-        ),
+        rows=of_row,
+        batch_rows=batch_rows,
         targets=TARGETS[config.of(Head).head],
     )
 
@@ -275,8 +269,8 @@ def _adopt(
     encoder: Encoder,
 ) -> tuple[Mapping[str, Any], str]:
     """Another run's layers, scanned or not, as this one has them; its head by the names of tags."""
-    as_here = {"sizes": encoder.sizes, "scan_layers": scan_layers, "layers": encoder.layers}
-    params = {**params, "encoder": encoders.laid_out(params["encoder"], **as_here)}
+    found = encoders.laid_out(params["encoder"], encoder=encoder, scan_layers=scan_layers)
+    params = {**params, "encoder": found}
     if not os.path.exists(os.path.join(folder, TAGS_FILE)):
         return encoders.without_head(params)
     theirs = _read_tags(os.path.join(folder, TAGS_FILE))

@@ -29,7 +29,6 @@ _ANSWERED = (
     "entities", "tags", "scores", "spans", "label", "labels", "ner_tags", "pos_tags", "annotations",
     "predictions",
 )  # fmt: skip
-_SHORTEST_ROW = 16
 _COLOURS = (44, 42, 45, 41, 46, 43)  # of the terminal's background, dark text on them is legible
 
 
@@ -155,7 +154,7 @@ def _split(
     split = rows.encode_split(
         Sentences(words, untagged, "input"), tags=tags, tokenizer=tokenizer, row_length=row_length
     )
-    short = max(_SHORTEST_ROW, 1 << (int(split.windows.lengths.sum()) - 1).bit_length())
+    short = packing.short_row(int(split.windows.lengths.sum()))
     if short < row_length:
         split = split._replace(packing=packing.plan(split.windows.lengths, row_length=short))
     return split
