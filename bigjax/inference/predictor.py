@@ -24,7 +24,7 @@ from bigjax.engine.sharding import put_batch
 from bigjax.errors import UserError
 from bigjax.inference.opening import open_trained, variables_of
 from bigjax.run_folder import calibration
-from bigjax.tasks.task import Encoded, Outputs, Task
+from bigjax.tasks.task import Encoded, Outputs, Task, told_apart
 from bigjax.trees import leaf_names
 
 # A piece is computed at once: as many inputs as fill rows well, few enough to be kept in memory.
@@ -231,10 +231,7 @@ def _places(place: str) -> list[str]:
 
 def _compare(one: Task, other: Task, *, folders: tuple[str, str]) -> None:
     """Raises UserError where two models do not answer the same question in the same terms."""
-    files, others = ({"task": task.name, **task.use.files} for task in (one, other))
-    differ = [name for name in {**files, **others} if files.get(name) != others.get(name)]
-    free = (*one.use.model_files, *one.use.of_training)
-    differ = [name for name in differ if name not in free]
+    differ = ["task"] * (one.name != other.name) + told_apart(one, other)
     if differ:
         raise UserError(
             f"--workdir: {folders[0]} and {folders[1]} cannot be averaged, {', '.join(differ)} "

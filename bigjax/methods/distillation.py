@@ -28,7 +28,7 @@ from bigjax.methods import given
 from bigjax.models import ops, origins
 from bigjax.scores.metrics import Mean
 from bigjax.tasks import TASKS
-from bigjax.tasks.task import Model, Outputs, Sums, Task
+from bigjax.tasks.task import Model, Outputs, Sums, Task, told_apart
 
 TEACHER, HIDDEN = "teacher", "given to the head"
 HOW = "expected a finished run of this task with the same tokenizer and tags or classes"
@@ -119,11 +119,7 @@ def _schema(settings: Given) -> Schema:
 def _check_files(task: Task, teacher: Task, *, setting: str) -> None:
     if task.name != teacher.name:
         raise UserError(f"distill.teacher={setting}: is a run of {teacher.name}; {HOW}")
-    free = (*task.use.model_files, *task.use.of_training)
-    files, theirs = task.use.files, teacher.use.files
-    names = {**files, **theirs}
-    differ = [k for k in names if k not in free and files.get(k) != theirs.get(k)]
-    if differ:
+    if differ := told_apart(task, teacher):
         raise UserError(
             f"distill.teacher={setting}: its {first_of(differ)} differ from this run's, so what it "
             f"says means something else; {HOW}: init.checkpoint={setting} takes its tokenizer"

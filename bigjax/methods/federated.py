@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigjax.config.fields import AtLeast
-from bigjax.data.dataset import Batch, Dataset, keep_rows
+from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.shuffling import random_order
 from bigjax.methods import examples
 from bigjax.methods.gradient import Gradient, Gradients, Objective
@@ -83,24 +83,14 @@ def rounds(train: Dataset, federated: Federated, *, seed: int) -> Dataset:
             rows.append(np.resize(numbers, of_client))
         return np.concatenate(rows), np.repeat(np.array(weights, np.float32), of_client)
 
-    def found(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        steps, places = np.divmod(numbers, of_round * of_client)
-        of_step = [held(int(step)) for step in steps]
-        rows = np.array([one[0][place] for one, place in zip(of_step, places)], np.int64)
-        weights = np.array([one[1][place] for one, place in zip(of_step, places)], np.float32)
-        return rows, weights
+    made = examples.by_step(train, lambda step: held(step)[0], batch_rows=of_round * of_client)
 
-    def make_rows(numbers: np.ndarray) -> Batch:
-        rows, weights = found(numbers)
-        batch = train.rows(np.maximum(rows, 0))
-        return {name: keep_rows(x, rows >= 0) for name, x in batch.items()} | {WEIGHT: weights}
+    def rows(numbers: np.ndarray) -> Batch:
+        steps, places = np.divmod(numbers, made.batch_rows)
+        weights = [held(step)[1][place] for step, place in zip(steps.tolist(), places)]
+        return made.rows(numbers) | {WEIGHT: np.array(weights, np.float32)}
 
-    def ids_of(numbers: np.ndarray) -> list[np.ndarray]:
-        rows, _ = found(numbers)
-        ids = train.examples(np.maximum(rows, 0))
-        return [np.asarray(one)[: int(row >= 0)] for one, row in zip(ids, rows)]
-
-    return train._replace(rows=make_rows, examples=ids_of, batch_rows=of_round * of_client)
+    return made._replace(rows=rows)
 
 
 def gradients(inner: Gradients, federated: Federated, task: Task) -> Gradients:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from bigjax.config.fields import AtLeast, Between
-from bigjax.data.dataset import Batch, Dataset, keep_rows
+from bigjax.data.dataset import Dataset
 from bigjax.errors import UserError
 from bigjax.methods import examples
 from bigjax.methods.examples import one_a_row
@@ -123,29 +123,7 @@ def sampled(train: Dataset, *, seed: int) -> Dataset:
         chosen = in_order[chances[in_order] < rate]
         return step * train.num_rows + first[chosen]
 
-    def found(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of `train`, and which of them exist."""
-        steps, places = np.divmod(numbers, most)
-        rows, exists = np.zeros(len(numbers), np.int64), np.zeros(len(numbers), bool)
-        for step in np.unique(steps).tolist():
-            of_step = drawn(step)
-            here = np.flatnonzero((steps == step) & (places < len(of_step)))
-            rows[here], exists[here] = of_step[places[here]], True
-        return rows, exists
-
-    def rows(numbers: np.ndarray) -> Batch:
-        chosen, exists = found(numbers)
-        return {name: keep_rows(x, exists) for name, x in train.rows(chosen).items()}
-
-    def ids_of(numbers: np.ndarray) -> list[np.ndarray]:
-        chosen, exists = found(numbers)
-        ids = train.examples(chosen)
-        return [np.asarray(one)[: int(there)] for one, there in zip(ids, exists)]
-
-    return train._replace(
-        rows=rows,
-        examples=ids_of,
-        batch_rows=most,
+    return examples.by_step(train, drawn, batch_rows=most)._replace(
         num_rows=num_rows,
         num_examples=num_examples,
         fill=train.fill * num_examples / num_rows,

@@ -290,6 +290,14 @@ class Task(NamedTuple):
     use: Use
 
 
+def told_apart(one: Task, other: Task) -> list[str]:
+    """The files in which two models of a task differ, so that their answers mean other things."""
+    files, others = one.use.files, other.use.files
+    free = (*one.use.model_files, *one.use.of_training)
+    names = (name for name in {**files, **others} if name not in free)
+    return [name for name in names if files.get(name) != others.get(name)]
+
+
 class Entry(Protocol):
     """What the table of tasks holds for a name: a module, or anything with these functions."""
 
@@ -308,5 +316,5 @@ class Entry(Protocol):
 __all__ = [
     "JSONL", "Batch", "Calibrating", "Data", "Dataset", "Encoded", "Entry", "Finding", "Format",
     "Model", "Observed", "Outputs", "Parts", "Pretrained", "Question", "Score", "Scores", "Scoring",
-    "Sums", "Task", "Use", "Variables", "csv_row",
+    "Sums", "Task", "Use", "Variables", "csv_row", "told_apart",
 ]  # fmt: skip
