@@ -4,16 +4,15 @@ How a format is read belongs to its module. As of `text_sources.py`, each functi
 arguments are the keys of the config's `data` section, but `only`, which splits to read.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated
 
 from bigjax.config.choices import Choice
 from bigjax.config.fields import AtLeast, Between
-from bigjax.data.text import class_files, news, splitting, tfds_text
+from bigjax.data.text import class_files, news, tfds_text
 from bigjax.data.text.class_files import Reading
-from bigjax.data.text.sentences import Sentences
-from bigjax.data.text.text_sources import ALL, Files, Splits, paths_of
-from bigjax.processes import distributed
+from bigjax.data.text.text_sources import ALL, Files, Splits, parted, read_files
 
 
 def embedded_topics(
@@ -88,25 +87,12 @@ def class_tables(
     reading = Reading(
         text_column, label_column, label_separator, label_names, delimiter, header, encoding
     )
-    given = {"train": train, "dev": dev, "test": test}
-    held_out = dev is None and dev_fraction > 0
-    splits = {}
-    for split in ALL:
-        needed = split in only or (split == "train" and held_out and "dev" in only)
-        if given[split] is not None and needed:
-            splits[split] = _read(given[split], setting=f"data.{split}", reading=reading)
-    if held_out and "train" in splits:
-        splits["train"], splits["dev"] = splitting.hold_out(splits["train"], fraction=dev_fraction)
-    return {split: splits[split] for split in ALL if split in splits and split in only}
-
-
-def _read(given: Files, *, setting: str, reading: Reading) -> Sentences:
-    parts = []
-    for path in paths_of(given, setting=setting):
-        parts.append(class_files.read(path, reading))
-        if distributed.number() == 0:
-            print(f"read {parts[-1].origin.found[0]}", flush=True)
-    return splitting.join(parts)
+    return parted(
+        {"train": train, "dev": dev, "test": test},
+        read=functools.partial(read_files, read=lambda path: class_files.read(path, reading)),
+        dev_fraction=dev_fraction,
+        only=only,
+    )
 
 
 CLASS_SOURCES = {"news": embedded_topics, "tfds": prepared_tfds, "files": class_tables}

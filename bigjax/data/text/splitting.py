@@ -84,9 +84,13 @@ def fold(sentences: Sentences, *, number: int, of: int) -> tuple[Sentences, Sent
 
 
 def _places(sentences: Sentences) -> np.ndarray:
-    """For each sentence its place in the order by the hash of its words, int64 (S,); equal ones
-    have that of the first of them."""
-    keys = np.array([_key(words) for words in sentences.words], np.uint64)
+    """For each sentence its place in the order by the hash of its words, int64 (S,)."""
+    return places(np.array([_key(words) for words in sentences.words], np.uint64))
+
+
+def places(keys: np.ndarray) -> np.ndarray:
+    """For each of the hashes uint64 (N,) its place in their order, int64 (N,); equal ones have that
+    of the first of them."""
     return np.searchsorted(np.sort(keys), keys)
 
 

@@ -5,11 +5,12 @@ config's `data` section for that source, but `only`, which says what of the spli
 finished run is scored without its training data.
 """
 
+import functools
 import glob
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from bigjax.config.choices import Choice
 from bigjax.config.fields import AtLeast, Between
@@ -111,42 +112,57 @@ def annotation_files(
         format, encoding, token_column, tag_column, separator, scheme, tag_names, repair,
         misaligned, annotations,
     )  # fmt: skip
-    given = {"train": train, "dev": dev, "test": test}
-    which = None if folds is None else (fold, folds)
-    return _parted(given, reading=reading, dev_fraction=dev_fraction, fold=which, only=only)
+    return parted(
+        {"train": train, "dev": dev, "test": test},
+        read=functools.partial(read_files, read=lambda path: recognise.read(path, reading)),
+        dev_fraction=dev_fraction,
+        fold=None if folds is None else (fold, folds),
+        only=only,
+    )
 
 
-def _parted(
-    given: Mapping[str, Files | None],
+def parted(
+    given: Mapping[str, Any],
     *,
-    reading: Reading,
+    read: Callable[..., Any],
     dev_fraction: float,
-    fold: tuple[int, int] | None,
     only: Sequence[str],
-) -> Splits:
-    """The splits of `only`. fold: which of how many of train is test, or None."""
+    fold: tuple[int, int] | None = None,
+    hold_out: Callable[..., tuple[Any, Any]] = splitting.hold_out,
+) -> dict[str, Any]:
+    """The splits of `only` that there are, in order.
+
+    Args:
+      given: split -> what it is read from; None: nothing.
+      read: (that, setting=the key of the config) -> a split.
+      dev_fraction: of train it is dev, where none is given, as `hold_out` makes it; 0: no dev.
+      fold: which of how many of train is test, or None.
+    """
     if fold is not None and given["test"] is not None:
         raise UserError("data.folds makes test of train; expected data.test=None with it")
     held_out = given["dev"] is None and dev_fraction > 0
     of_train = {"train": True, "dev": held_out, "test": fold is not None}
     splits = {}
     if any(of_train[split] for split in only):
-        train = _read(given["train"], setting="data.train", reading=reading)
+        train = read(given["train"], setting="data.train")
         if fold is not None:
             train, splits["test"] = splitting.fold(train, number=fold[0], of=fold[1])
         if held_out:
-            train, splits["dev"] = splitting.hold_out(train, fraction=dev_fraction)
+            train, splits["dev"] = hold_out(train, fraction=dev_fraction)
         splits["train"] = train
     for split in ("dev", "test"):
         if given[split] is not None and split in only:
-            splits[split] = _read(given[split], setting=f"data.{split}", reading=reading)
+            splits[split] = read(given[split], setting=f"data.{split}")
     return {split: splits[split] for split in ALL if split in splits and split in only}
 
 
-def _read(given: str | Sequence[str], *, setting: str, reading: Reading) -> Sentences:
+def read_files(
+    given: str | Sequence[str], *, setting: str, read: Callable[[str], Sentences]
+) -> Sentences:
+    """The sentences of all files of a split; says what each was read as."""
     parts = []
     for path in paths_of(given, setting=setting):
-        parts.append(recognise.read(path, reading))
+        parts.append(read(path))
         if distributed.number() == 0:
             print(f"read {parts[-1].origin.found[0]}", flush=True)
     return splitting.join(parts)

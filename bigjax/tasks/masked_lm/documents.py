@@ -4,6 +4,7 @@ are held out.
 What a document becomes in rows belongs to `pieces.py`.
 """
 
+import functools
 import glob
 import hashlib
 import json
@@ -19,13 +20,13 @@ from bigjax.data import prepared
 from bigjax.data.text import news
 from bigjax.data.text.annotated import read_text, split_lines
 from bigjax.data.text.json_records import TEXT_KEYS
+from bigjax.data.text.splitting import places
+from bigjax.data.text.text_sources import ALL, Files, parted
 from bigjax.errors import UserError, nearest
 
-ALL = ("train", "dev", "test")
 _AT_ONCE = 4096  # records of TFDS that are in memory
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
-Files = str | tuple[str, ...]
 Format = Literal["auto", "text", "jsonl"]
 Unit = Literal["paragraphs", "lines", "files"]
 
@@ -76,16 +77,13 @@ def text_files(
     reading = {
         "format": format, "documents": documents, "text_key": text_key, "encoding": encoding,
     }  # fmt: skip
-    held_out = dev is None and dev_fraction > 0
-    splits: Splits = {}
-    if "train" in only or (held_out and "dev" in only):
-        splits["train"] = _read(train, setting="data.train", **reading)
-        if held_out:
-            splits["train"], splits["dev"] = hold_out(splits["train"], fraction=dev_fraction)
-    for split in ("dev", "test"):
-        if given[split] is not None and split in only:
-            splits[split] = _read(given[split], setting=f"data.{split}", **reading)
-    return {split: splits[split] for split in ALL if split in splits and split in only}
+    return parted(
+        given,
+        read=functools.partial(_read, **reading),
+        dev_fraction=dev_fraction,
+        only=only,
+        hold_out=hold_out,
+    )
 
 
 def prepared_tfds(
@@ -108,17 +106,15 @@ def prepared_tfds(
     """A data set prepared by TensorFlow Datasets (TFDS) as array_record; a record is a document."""
     builder = prepared.open_prepared(name, data_dir=data_dir)
     _check_feature(builder.info, text, where=name)
-    read = lambda split: _read_records(builder, split, text=text, where=f"{name}:{split}")  # noqa: E731
-    held_out = dev is None and dev_fraction > 0
-    splits: Splits = {}
-    if "train" in only or (held_out and "dev" in only):
-        splits["train"] = read(train)
-        if held_out:
-            splits["train"], splits["dev"] = hold_out(splits["train"], fraction=dev_fraction)
-    for split, expression in (("dev", dev), ("test", test)):
-        if expression is not None and split in only:
-            splits[split] = read(expression)
-    return {split: splits[split] for split in ALL if split in splits and split in only}
+    return parted(
+        {"train": train, "dev": dev, "test": test},
+        read=lambda split, setting: _read_records(  # noqa: ARG005
+            builder, split, text=text, where=f"{name}:{split}"
+        ),
+        dev_fraction=dev_fraction,
+        only=only,
+        hold_out=hold_out,
+    )
 
 
 def embedded_news(
@@ -145,8 +141,7 @@ def hold_out(documents: Documents, *, fraction: float) -> tuple[Documents, Docum
     Raises:
       UserError: the share, or what it leaves, is nothing.
     """
-    keys = np.array([key(text) for text in documents.texts], np.uint64)
-    place = np.searchsorted(np.sort(keys), keys)
+    place = places(np.array([key(text) for text in documents.texts], np.uint64))
     held = place < round(fraction * len(place))
     if held.all() or not held.any():
         raise UserError(
