@@ -1,5 +1,5 @@
 """Owns the encoder that tasks on text share, before it has a head: where its tokenizer, sizes and
-parameters come from, what a run folder keeps of it, and how it leaves the program.
+parameters come from, and what a run folder keeps of it.
 
 The network is `models/bert.py`'s, names of others' parameters are `models/huggingface.py`'s. What
 is read into rows, and the head, belong to the tasks. A run of one of them is a start for any other.
@@ -20,7 +20,6 @@ from bigjax.config.values import Config
 from bigjax.data.dataset import rows_a_batch
 from bigjax.data.text import packing, tokenization
 from bigjax.data.text.packing import Packing
-from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.data.text.windowing import Windows
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, origins
@@ -213,18 +212,6 @@ def check_ids(splits: Iterable[Windows], *, sizes: bert.Sizes) -> None:
         )
 
 
-# --- what leaves ---
-
-
-def plain_params(variables: Any, *, num_layers: int) -> Any:
-    """A model's params, float32 numpy, each layer of its "encoder" by itself."""
-    params = jax.tree.map(lambda x: np.asarray(x, np.float32), variables["params"])
-    if "layers" in params["encoder"]:
-        encoder = huggingface.unstack_layers(params["encoder"], num_layers=num_layers)
-        params = {**params, "encoder": encoder}
-    return params
-
-
 def shared(config: Config) -> tuple[str, ...]:
     """As `Data.shared`."""
     if config.of(Init).checkpoint is not None:
@@ -260,44 +247,6 @@ def one_a_row(lengths: np.ndarray, *, row_length: int) -> Packing:
     """The plan of rows with a window in each, as others batch."""
     places = np.arange(len(lengths) + 1, dtype=np.int64)
     return Packing(places, places[:-1], np.asarray(lengths, np.int32), row_length)
-
-
-def huggingface_config(encoder: Encoder, *, task: str) -> dict[str, Any]:
-    """What `config.json` says of the encoder in a model whose class ends with `task`."""
-    special = _special_names(encoder.tokenizer)
-    pad = encoder.tokenizer.token_to_id(special["pad_token"]) if "pad_token" in special else 0
-    return {
-        "architectures": [huggingface.architecture(encoder.family, task)],
-        "pad_token_id": pad,
-        **huggingface.config_of(encoder.sizes, model_type=encoder.family),
-    }
-
-
-def huggingface_files(encoder: Encoder) -> dict[str, str]:
-    """The files of the tokenizer, as transformers' AutoTokenizer loads it."""
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": encoder.longest,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "clean_up_tokenization_spaces": False,
-        **_special_names(encoder.tokenizer),
-    }
-    return {
-        TOKENIZER_FILE: encoder.tokenizer.to_str(pretty=True),
-        "tokenizer_config.json": json.dumps(tokenizer_config, indent=1) + "\n",
-    }
-
-
-def _special_names(tokenizer: Any) -> dict[str, str]:
-    """Special tokens as transformers calls them; those that the tokenizer has."""
-    before, after = special_tokens(tokenizer)
-    name = lambda ids: tokenizer.id_to_token(int(ids[0]))  # noqa: E731
-    vocab = tokenizer.get_vocab()
-    found = {"cls_token": name(before), "sep_token": name(after)}
-    found["unk_token"] = tokenizer.id_to_token(unknown_token(tokenizer))
-    others = [("pad_token", "[PAD]"), ("pad_token", "<pad>")]
-    others += [("mask_token", "[MASK]"), ("mask_token", "<mask>")]
-    return found | {key: token for key, token in others if token in vocab}
 
 
 # --- where it comes from ---

@@ -24,8 +24,8 @@ from bigjax.inference import opening
 from bigjax.models import cnn, huggingface, huggingface_resnet
 from bigjax.modes import export, train
 from bigjax.modes.export import Asked
+from bigjax.tasks import encoder_exports
 from bigjax.tasks.portable import Samples
-from bigjax.tasks.token_tagging import portable
 
 FAMILIES = ("tiny_bert", "tiny_roberta", "tiny_distilbert", "tiny_electra", "tiny_electra_small")
 WORDS = {"Anna": "B-PER", "Paris": "B-LOC", "met": "O", "in": "O", "Bob": "B-PER", "Rome": "B-LOC"}
@@ -113,7 +113,7 @@ def test_weights_of_each_family_go_in_and_out_unchanged(name, tmp_path):
 def test_a_tagger_as_stablehlo_is_run_by_its_own_example_and_is_the_same(
     tagger, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(portable, "BUCKETS", {"batch": (1,), "length": ()})
+    monkeypatch.setattr(encoder_exports, "BUCKETS", {"batch": (1,), "length": ()})
     output = run(tagger, tmp_path / "out", "stablehlo", license="mit")
     record = record_of(output)
     proof = record["proof"]

@@ -4,27 +4,25 @@ the folder that transformers loads as a model for masked-language modelling."""
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.text.tokenization import special_tokens
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, ops
-from bigjax.tasks import encoders
+from bigjax.tasks import encoder_exports
+from bigjax.tasks.encoder_exports import DIMS, WIDTH
 from bigjax.tasks.encoders import Encoder
 from bigjax.tasks.masked_lm import head, pieces
 from bigjax.tasks.masked_lm.model import MaskedLM
 from bigjax.tasks.masked_lm.pieces import Split
-from bigjax.tasks.portable import Folder, Input, Portable, Samples
+from bigjax.tasks.portable import Folder, Portable, Samples
 
 BATCH_ROWS = 8  # logits of the whole vocabulary are large
-BUCKETS = {"batch": (1, 8), "length": (32, 128)}  # and the longest length that the model knows
-WIDTH = 16  # widths of batches are multiples of it, so that few are to be compiled
 FACTS_FILE = "mask.json"
+_text = functools.partial(encoder_exports.text, package=__package__)
 
 
 class Guess(NamedTuple):
@@ -39,40 +37,24 @@ class Guess(NamedTuple):
 
 
 def portable(encoder: Encoder, *, splits: Mapping[str, Split], mask_id: int) -> Portable:
-    dims = ("batch", "length")
-    sizes, longest = encoder.sizes, encoder.longest
-    lengths = sorted({longest, *(n for n in BUCKETS["length"] if n < longest)})
+    sizes = encoder.sizes
     # No choice of the run's changes the function: dropout, rematerialization, scanned layers.
     network = MaskedLM(sizes, bert.Compute(), head.activation(sizes, family=encoder.family))
     facts = functools.partial(_facts, encoder, mask_id=mask_id)
     return Portable(
-        inputs={"tokens": Input(dims, "int32"), "mask": Input(dims, "bool")},
-        outputs=(*dims, sizes.vocab_size),
-        limits={"length": longest},
-        buckets=[{"batch": b, "length": n} for b in BUCKETS["batch"] for n in lengths],
-        params=functools.partial(encoders.plain_params, num_layers=sizes.num_layers),
+        **encoder_exports.common(encoder),
+        outputs=(*DIMS, sizes.vocab_size),
         apply=functools.partial(_apply, network),
         samples=functools.partial(_samples, encoder, splits, mask_id),
         files=lambda _: {"tokenizer.json": encoder.tokenizer.to_str(pretty=True), **facts()},
-        imports="from tokenizers import Tokenizer\n",
         example=_text("example.py.txt"),
         huggingface=lambda params: _folder(encoder, params, facts=facts()),
         things="texts",
     )
 
 
-def _text(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 def _apply(network: MaskedLM, params: Any, inputs: Mapping[str, jax.Array]) -> jax.Array:
-    tokens_BL = inputs["tokens"]
-    batch = {
-        "tokens": tokens_BL,
-        "segments": inputs["mask"].astype(jnp.int32),
-        "positions": jax.lax.broadcasted_iota(jnp.int32, tokens_BL.shape, 1),
-    }
-    return network.apply({"params": params}, batch, ops.NO_DROPOUT)
+    return network.apply({"params": params}, encoder_exports.batch_of(inputs), ops.NO_DROPOUT)
 
 
 def _facts(encoder: Encoder, *, mask_id: int) -> dict[str, str]:
@@ -153,11 +135,11 @@ def _guesses(split: Split, *, encoder: Encoder, mask_id: int, most: int | None) 
 def _folder(encoder: Encoder, params: Any, *, facts: Mapping[str, str]) -> Folder:
     arrays = huggingface.arrays_of(params["encoder"], model_type=encoder.family)
     arrays |= head.arrays_of(params["head"], family=encoder.family)
-    config = encoders.huggingface_config(encoder, task="ForMaskedLM")
+    config = encoder_exports.huggingface_config(encoder, task="ForMaskedLM")
     return Folder(
         arrays=arrays,
         config={**config, "tie_word_embeddings": True, "dtype": "float32"},
-        files={**encoders.huggingface_files(encoder), **facts},
+        files={**encoder_exports.huggingface_files(encoder), **facts},
         example=_text("example_transformers.py.txt"),
         pipeline="fill-mask",
         usage=_text("usage.py.txt"),

@@ -4,29 +4,26 @@ and the folder that transformers loads as a model for sequence classification.""
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.text import packing
 from bigjax.data.text.sentences import with_classes
-from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.errors import UserError
 from bigjax.models import bert, huggingface, huggingface_heads, ops
-from bigjax.tasks import encoders
+from bigjax.tasks import encoder_exports, encoders
 from bigjax.tasks.encoders import Encoder
-from bigjax.tasks.portable import Folder, Input, Portable, Samples
+from bigjax.tasks.portable import Folder, Portable, Samples
 from bigjax.tasks.text_classification import multi, rows, scoring, use
 from bigjax.tasks.text_classification.model import Classifier
 from bigjax.tasks.text_classification.rows import Split
 
 BATCH_ROWS = 32
-BUCKETS = {"batch": (1, 8), "length": (32, 128)}  # and the longest length that the model knows
-WIDTH = 16  # widths of batches are multiples of it, so that few are to be compiled
 LABELS_FILE = "labels.json"
+_text = functools.partial(encoder_exports.text, package=__package__)
+_example = functools.partial(_text, CHOOSE="choose.py.txt")
 
 
 class Trained(NamedTuple):
@@ -40,59 +37,34 @@ class Trained(NamedTuple):
 
 
 def portable(trained: Trained, classifier: Classifier, *, splits: Mapping[str, Split]) -> Portable:
-    dims = ("batch", "length")
-    sizes, longest = trained.encoder.sizes, trained.encoder.longest
-    lengths = sorted({longest, *(n for n in BUCKETS["length"] if n < longest)})
     # No choice of the run's changes the function: dropout, rematerialization, scanned layers.
     plain = classifier.clone(compute=bert.Compute())
     return Portable(
-        inputs={"tokens": Input(dims, "int32"), "mask": Input(dims, "bool")},
+        **encoder_exports.common(trained.encoder),
         outputs=("batch", len(trained.names)),
-        limits={"length": longest},
-        buckets=[{"batch": b, "length": n} for b in BUCKETS["batch"] for n in lengths],
-        params=functools.partial(encoders.plain_params, num_layers=sizes.num_layers),
         apply=functools.partial(_apply, plain),
         samples=functools.partial(_samples, trained, splits),
         files=lambda _: {
             "tokenizer.json": trained.encoder.tokenizer.to_str(pretty=True),
             LABELS_FILE: _labels(trained),
         },
-        imports="from tokenizers import Tokenizer\n",
         example=_example("example.py.txt"),
         huggingface=functools.partial(_folder, trained),
         things="texts",
     )
 
 
-def _text(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _example(name: str) -> str:
-    return _text(name).replace("CHOOSE\n", _text("choose.py.txt"))
-
-
 def _apply(classifier: Classifier, params: Any, inputs: Mapping[str, jax.Array]) -> jax.Array:
-    tokens_BL = inputs["tokens"]
-    batch = {
-        "tokens": tokens_BL,
-        "segments": inputs["mask"].astype(jnp.int32),
-        "positions": jax.lax.broadcasted_iota(jnp.int32, tokens_BL.shape, 1),
-        "mask": inputs["mask"][:, :1],
-    }
+    batch = encoder_exports.batch_of(inputs) | {"mask": inputs["mask"][:, :1]}
     return classifier.apply({"params": params}, batch, ops.NO_DROPOUT)[:, 0]
 
 
 def _labels(trained: Trained) -> str:
     """What `example.py` knows."""
-    before, after = (ids.tolist() for ids in special_tokens(trained.encoder.tokenizer))
     facts = {
         "labels": list(trained.names),
         "threshold": trained.threshold,
-        "max_tokens": trained.encoder.longest,
-        "before": before,
-        "after": after,
-        "unknown": unknown_token(trained.encoder.tokenizer),
+        **encoder_exports.facts(trained.encoder),
     }
     return json.dumps(facts, ensure_ascii=False) + "\n"
 
@@ -118,12 +90,6 @@ def _samples(
     split = split._replace(packing=encoders.one_a_row(split.windows.lengths, row_length=length))
     data = rows.dataset(split, rows=packing.once(split.packing), batch_rows=BATCH_ROWS)
 
-    def batch(begin: int) -> dict[str, np.ndarray]:
-        found = data.rows(np.arange(begin, min(begin + BATCH_ROWS, data.num_rows)))
-        mask = found["segments"] > 0
-        width = -(-int(mask.sum(1).max()) // WIDTH) * WIDTH
-        return {"tokens": found["tokens"][:, :width], "mask": mask[:, :width]}
-
     def outputs(logits: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {"logits": np.concatenate(logits)[:, None]}
 
@@ -142,24 +108,17 @@ def _samples(
         )
         return found.scalars[multi.HEADLINE[0]]
 
+    plain = lambda whole: trained.encoder.tokenizer.encode(whole).ids  # noqa: E731
     return Samples(
-        batches=[batch(begin) for begin in range(0, data.num_rows, BATCH_ROWS)],
+        batches=encoder_exports.inputs_of(data),
         compared=lambda logits: rows.by_text(split, outputs(logits)),
         answers=answers,
         given=[
-            " ".join(words) if _reads_alike(split, i, words, trained.encoder.tokenizer) else None
-            for i, words in enumerate(texts)
+            whole if encoder_exports.is_read_as(split.windows, number=i, ids=plain(whole)) else None
+            for i, whole in enumerate(map(" ".join, texts))
         ],
         score=score,
     )
-
-
-def _reads_alike(split: Split, number: int, words: Sequence[str], tokenizer: Any) -> bool:
-    """Whether the tokenizer alone makes the same tokens of a text. One longer than a row is read in
-    windows here, and what reads like a special token ("[SEP]") as its letters."""
-    first, last = np.searchsorted(split.windows.sentences, [number, number + 1])
-    tokens = split.windows.tokens[split.windows.offsets[first] : split.windows.offsets[first + 1]]
-    return last == first + 1 and tokens.tolist() == tokenizer.encode(" ".join(words)).ids
 
 
 # --- as transformers has it ---
@@ -176,16 +135,15 @@ def _folder(trained: Trained, params: Any) -> Folder:
     arrays = huggingface.arrays_of(params["encoder"], model_type=family)
     kind = "single" if trained.threshold is None else "multi"
     config = {
-        **encoders.huggingface_config(trained.encoder, task=huggingface_heads.TASK),
-        "id2label": {str(i): name for i, name in enumerate(trained.names)},
-        "label2id": {name: i for i, name in enumerate(trained.names)},
+        **encoder_exports.huggingface_config(trained.encoder, task=huggingface_heads.TASK),
+        **encoder_exports.labels(trained.names),
         "problem_type": f"{kind}_label_classification",
         "dtype": "float32",
     }
     return Folder(
         arrays=arrays | huggingface_heads.arrays_of(params, model_type=family),
         config=config,
-        files={**encoders.huggingface_files(trained.encoder), LABELS_FILE: _labels(trained)},
+        files={**encoder_exports.huggingface_files(trained.encoder), LABELS_FILE: _labels(trained)},
         example=_example("example_transformers.py.txt"),
         pipeline="text-classification",
         usage=_text("usage.py.txt"),

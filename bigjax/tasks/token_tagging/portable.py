@@ -4,31 +4,29 @@ folder that transformers loads as a model for token classification."""
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bigjax.data.text import packing
 from bigjax.data.text.sentences import Sentences, Strings
-from bigjax.data.text.tokenization import special_tokens, unknown_token
 from bigjax.errors import UserError
 from bigjax.models import bert, crf, huggingface, ops
-from bigjax.tasks import encoders
+from bigjax.tasks import encoder_exports, encoders
+from bigjax.tasks.encoder_exports import DIMS
 from bigjax.tasks.encoders import Encoder
-from bigjax.tasks.portable import Folder, Input, Portable, Samples
+from bigjax.tasks.portable import Folder, Portable, Samples
 from bigjax.tasks.token_tagging import decoding, rows, scoring
 from bigjax.tasks.token_tagging.model import Tagger
 from bigjax.tasks.token_tagging.rows import Split
 from bigjax.tasks.token_tagging.settings import Decoding
 
 BATCH_ROWS = 32
-BUCKETS = {"batch": (1, 8), "length": (32, 128)}  # and the longest length that the model knows
-WIDTH = 16  # widths of batches are multiples of it, so that few are to be compiled
 LABELS_FILE, CRF_FILE = "labels.json", "crf.safetensors"
 _OF_CRF = ("transitions", "start", "end")
+_text = functools.partial(encoder_exports.text, package=__package__)
+_example = functools.partial(_text, DECODE="decode.py.txt")
 
 
 class Trained(NamedTuple):
@@ -47,46 +45,26 @@ def portable(trained: Trained, *, splits: Mapping[str, Split]) -> Portable:
             "decode.kind='argmax' of a CRF needs its marginals, which an export has not: export "
             "with --config.decode.kind=viterbi"
         )
-    dims = ("batch", "length")
-    sizes, longest = trained.encoder.sizes, trained.encoder.longest
-    lengths = sorted({longest, *(n for n in BUCKETS["length"] if n < longest)})
     # No choice of the run's changes the function: dropout, rematerialization, scanned layers.
     head = {"linear": ops.Dense, "crf": crf.Head}[trained.head]
-    tagger = Tagger(sizes, bert.Compute(), len(trained.tags), head)
+    tagger = Tagger(trained.encoder.sizes, bert.Compute(), len(trained.tags), head)
     return Portable(
-        inputs={"tokens": Input(dims, "int32"), "mask": Input(dims, "bool")},
-        outputs=(*dims, len(trained.tags)),
-        limits={"length": longest},
-        buckets=[{"batch": b, "length": n} for b in BUCKETS["batch"] for n in lengths],
-        params=functools.partial(encoders.plain_params, num_layers=sizes.num_layers),
+        **encoder_exports.common(trained.encoder),
+        outputs=(*DIMS, len(trained.tags)),
         apply=functools.partial(_apply, tagger),
         samples=functools.partial(_samples, trained, splits),
         files=lambda params: {
             "tokenizer.json": trained.encoder.tokenizer.to_str(pretty=True),
             LABELS_FILE: _labels(trained, params),
         },
-        imports="from tokenizers import Tokenizer\n",
         example=_example("example.py.txt"),
         huggingface=functools.partial(_folder, trained),
         things="sentences",
     )
 
 
-def _text(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _example(name: str) -> str:
-    return _text(name).replace("DECODE\n", _text("decode.py.txt"))
-
-
 def _apply(tagger: Tagger, params: Any, inputs: Mapping[str, jax.Array]) -> jax.Array:
-    tokens_BL = inputs["tokens"]
-    batch = {
-        "tokens": tokens_BL,
-        "segments": inputs["mask"].astype(jnp.int32),
-        "positions": jax.lax.broadcasted_iota(jnp.int32, tokens_BL.shape, 1),
-    }
+    batch = encoder_exports.batch_of(inputs)
     found = tagger.apply({"params": params}, batch, ops.NO_DROPOUT)
     return found[0] if isinstance(found, tuple) else found  # a CRF's scores are beside it
 
@@ -103,13 +81,9 @@ def _labels(trained: Trained, params: Any) -> str:
     between = decoding.scores(_transitions(trained, params), trained.tags)
     if trained.how.kind == "argmax":  # each tag by itself
         between = np.zeros_like(between)
-    before, after = (ids.tolist() for ids in special_tokens(trained.encoder.tokenizer))
     facts = {
         "labels": list(trained.tags),
-        "max_tokens": trained.encoder.longest,
-        "before": before,
-        "after": after,
-        "unknown": unknown_token(trained.encoder.tokenizer),
+        **encoder_exports.facts(trained.encoder),
         "transitions": between.tolist(),
     }
     return json.dumps(facts, ensure_ascii=False) + "\n"
@@ -128,12 +102,6 @@ def _samples(
     )
     transitions = _transitions(trained, params)
 
-    def batch(begin: int) -> dict[str, np.ndarray]:
-        found = data.rows(np.arange(begin, min(begin + BATCH_ROWS, data.num_rows)))
-        mask = found["segments"] > 0
-        width = -(-int(mask.sum(1).max()) // WIDTH) * WIDTH
-        return {"tokens": found["tokens"][:, :width], "mask": mask[:, :width]}
-
     def outputs(logits: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         wide = [np.pad(x, ((0, 0), (0, length - x.shape[1]), (0, 0))) for x in logits]
         found = {"logits": np.concatenate(wide)}
@@ -149,15 +117,14 @@ def _samples(
         )
         return rows.by_sentence(split, [trained.tags[i] for i in best])
 
+    plain = lambda words: tokenizer.encode(words, is_pretokenized=True).ids  # noqa: E731
     first = scoring.headline(trained.tags)[0]
     return Samples(
-        batches=[batch(begin) for begin in range(0, data.num_rows, BATCH_ROWS)],
+        batches=encoder_exports.inputs_of(data),
         compared=lambda logits: rows.by_word(split, outputs(logits)),
         answers=answers,
         given=[
-            words
-            if _reads_alike(split, i, words=words, tokenizer=trained.encoder.tokenizer)
-            else None
+            words if encoder_exports.is_read_as(split.windows, number=i, ids=plain(words)) else None
             for i, words in enumerate(sentences.words)
         ],
         score=lambda logits: scoring.score(
@@ -176,15 +143,6 @@ def _chosen(sentences: Sentences, *, most: int | None) -> Sentences:
     return Sentences(Strings.of(words), Strings.of(tags), sentences.where)
 
 
-def _reads_alike(split: Split, number: int, *, words: Sequence[str], tokenizer: Any) -> bool:
-    """Whether the tokenizer alone makes the same tokens of a sentence. One longer than a row is
-    read in windows here, and a word that reads like a special token ("[SEP]") as its letters."""
-    first, last = np.searchsorted(split.windows.sentences, [number, number + 1])
-    tokens = split.windows.tokens[split.windows.offsets[first] : split.windows.offsets[first + 1]]
-    plain = tokenizer.encode(words, is_pretokenized=True).ids
-    return last == first + 1 and tokens.tolist() == plain
-
-
 # --- as transformers has it ---
 
 
@@ -194,9 +152,8 @@ def _folder(trained: Trained, params: Any) -> Folder:
     arrays[f"{huggingface.HEAD}.weight"] = huggingface.as_theirs("kernel", head["kernel"])
     arrays[f"{huggingface.HEAD}.bias"] = huggingface.as_theirs("bias", head["bias"])
     config = {
-        **encoders.huggingface_config(trained.encoder, task="ForTokenClassification"),
-        "id2label": {str(i): tag for i, tag in enumerate(trained.tags)},
-        "label2id": {tag: i for i, tag in enumerate(trained.tags)},
+        **encoder_exports.huggingface_config(trained.encoder, task="ForTokenClassification"),
+        **encoder_exports.labels(trained.tags),
         "problem_type": "single_label_classification",
         "dtype": "float32",
     }
@@ -204,7 +161,7 @@ def _folder(trained: Trained, params: Any) -> Folder:
         arrays=arrays,
         config=config,
         files={
-            **encoders.huggingface_files(trained.encoder),
+            **encoder_exports.huggingface_files(trained.encoder),
             LABELS_FILE: _labels(trained, params),
         },
         beside={} if trained.head == "linear" else {CRF_FILE: {k: head[k] for k in _OF_CRF}},
