@@ -99,6 +99,8 @@ def _columns(
 ) -> tuple[str, str | tuple[str, ...]]:
     text = reading.text_column or _of_names(keys, TEXT_KEYS)
     label = reading.label_column or _of_names([key for key in keys if key != text], LABEL_KEYS)
+    if isinstance(label, str) and label not in keys and "," in label:  # as the command line has it
+        label = tuple(label.split(","))
     for what, found in {"text": text, "label": label}.items():
         if found is None:
             raise UserError(

@@ -30,6 +30,8 @@ def test_quoted_cells_hold_commas_quotes_and_line_ends(tmp_path):
          [("x", ["b", "c"])]),
         ("a.csv", "text,toxic,rude\nx,1,0\ny,0,0\n", {"label_column": ("toxic", "rude")},
          [("x", ["toxic"]), ("y", [])]),
+        ("a.csv", "text,toxic,rude\nx,1,0\ny,0,0\n", {"label_column": "toxic,rude"},
+         [("x", ["toxic"]), ("y", [])]),
         ("a.csv", "x,b\n", {"header": False, "text_column": "column_1", "label_column": "column_2"},
          [("x", ["b"])]),
         ("a.jsonl", '{"text": "x  y\\n", "label": 1}\n\n{"text": "", "label": ["a", "b"]}\n', {},
