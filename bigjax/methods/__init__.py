@@ -42,9 +42,9 @@ def as_trained(task: Task, config: Config) -> Task:
     task = given.with_start(task, config)
     task = lora.wrap(distillation.wrap(task, config), config)
     private, seed = config.of(Privacy), config.of(Run).seed
-    if private.is_on and config.of(Federated).num_clients is not None:
+    if private.is_on and config.of(Federated).is_on:
         raise UserError(
-            "federated.num_clients does not go with privacy: what is promised is counted for "
+            "federated training does not go with privacy: what is promised is counted for "
             "examples, and a round is made of clients; leave one of them out"
         )
     task = federated.as_trained(task, config.of(Federated), seed=seed)

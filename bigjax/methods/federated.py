@@ -11,7 +11,7 @@ Suffixes: K clients of a round.
 
 import dataclasses
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,12 @@ import numpy as np
 from bigjax.config.fields import AtLeast
 from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.shuffling import random_order
+from bigjax.errors import UserError
 from bigjax.methods import examples
 from bigjax.methods.gradient import Gradient, Gradients, Objective
 from bigjax.tasks.task import Task
 
+_OWN = "a client sees its own examples alone"
 _DIVISION, _ROUND = 0xC1, 0xF0  # random streams of their own, beside the order of data
 WEIGHT = "client_weight"  # of a batch: examples that the client of each row has, float32 (B,)
 
@@ -36,8 +38,12 @@ class Federated:
     num_clients: Annotated[
         int | None,
         AtLeast(1),
-        "clients that the training examples are divided among, evenly and by chance; None: no "
-        "federated training",
+        "clients that the training examples are divided among, evenly and by chance",
+    ] = None
+    client_column: Annotated[
+        str | None,
+        "column or key of the training file, each of whose values is a client instead; of text "
+        "also 'file' and 'document'. Neither of both: no federated training",
     ] = None
     clients_per_round: Annotated[
         int, AtLeast(1), "clients of a round, drawn by chance; at most as many as there are"
@@ -45,38 +51,78 @@ class Federated:
     local_steps: Annotated[int, AtLeast(1), "updates that a client makes in a round"] = 4
     local_learning_rate: Annotated[float, AtLeast(1e-12), "of these"] = 0.1
 
+    @property
+    def is_on(self) -> bool:
+        return self.num_clients is not None or self.client_column is not None
+
+
+class Clients(NamedTuple):
+    """num: how many there are. told: who they are, for people. division: int64, the client of each
+    training example, by its id; None where chance decides."""
+
+    num: int
+    told: str = ""
+    division: np.ndarray | None = None
+
 
 def as_trained(task: Task, federated: Federated, *, seed: int) -> Task:
     """The task with rounds for batches.
 
     Raises:
-      UserError: what of the task keeps clients apart from each other no more.
+      UserError: what of the task keeps clients apart from each other no more; no such column.
     """
-    if federated.num_clients is None:
+    if not federated.is_on:
         return task
     examples.refuse_state(task, why="federated averaging averages parameters")
-    train = rounds(task.data.train, federated, seed=seed)
+    train = rounds(task.data.train, federated, clients(task, federated), seed=seed)
     return task._replace(data=task.data._replace(train=train))
 
 
-def rounds(train: Dataset, federated: Federated, *, seed: int) -> Dataset:
+def clients(task: Task, federated: Federated) -> Clients:
+    """Who there are, and who has which example of training.
+
+    Raises:
+      UserError: both ways to divide them, or a column that is not there.
+    """
+    column, num_clients = federated.client_column, federated.num_clients
+    if column is None:
+        return Clients(num_clients)
+    if num_clients is not None:
+        raise UserError(
+            f"federated.num_clients={num_clients} and federated.client_column={column!r}: the "
+            "values of the column are the clients; leave one of both out"
+        )
+    if task.data.column is None:
+        raise UserError(
+            f"federated.client_column={column!r}: the data of {task.name} have no columns; divide "
+            "them by chance, with federated.num_clients"
+        )
+    _, division, counts = np.unique(
+        np.array(task.data.column(column)), return_inverse=True, return_counts=True
+    )
+    told = f", the values of {column!r} with {counts.min():,} to {counts.max():,} examples"
+    return Clients(len(counts), told, division.reshape(-1))
+
+
+def rounds(train: Dataset, federated: Federated, clients: Clients, *, seed: int) -> Dataset:
     """Batches that hold a round: of each of its clients, one after the other, the rows of its
     updates; a pure function of (seed, step). A client with fewer rows sees them again, and one
     without has empty rows."""
-    num_clients = federated.num_clients
-    of_round = min(federated.clients_per_round, num_clients)
+    of_round = min(federated.clients_per_round, clients.num)
     of_client = federated.local_steps * train.batch_rows
-    ids = examples.one_a_row(train, epoch=0, why="a client sees its own examples alone")
-    stream = np.random.Philox(np.random.SeedSequence((seed, _DIVISION)))
-    division = stream.random_raw(int(ids.max()) + 1) % np.uint64(num_clients)
+    ids = examples.one_a_row(train, epoch=0, why=_OWN)
+    division = clients.division
+    if division is None:
+        stream = np.random.Philox(np.random.SeedSequence((seed, _DIVISION)))
+        division = stream.random_raw(int(ids.max()) + 1) % np.uint64(clients.num)
 
     @functools.lru_cache(maxsize=8)
     def held(step: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of rows of `train`, in its epoch `step`, -1 for none; each client's examples."""
-        ids = examples.one_a_row(train, epoch=step, why="")
+        ids = examples.one_a_row(train, epoch=step, why=_OWN)
         stream = np.random.Philox(np.random.SeedSequence((seed, step, _ROUND)))
         rows, weights = [], []
-        for client in random_order(stream, num=num_clients)[:of_round]:
+        for client in random_order(stream, num=clients.num)[:of_round]:
             own = np.flatnonzero(division[ids] == client)
             weights.append(len(np.unique(ids[own])))
             numbers = step * train.num_rows + own if len(own) else np.array([-1])
@@ -100,13 +146,14 @@ def gradients(inner: Gradients, federated: Federated, task: Task) -> Gradients:
       inner: how a client's gradient comes about.
       task: of `as_trained`.
     """
-    if federated.num_clients is None:
+    if not federated.is_on:
         return inner
-    of_round = min(federated.clients_per_round, federated.num_clients)
+    found = clients(task, federated)
+    of_round = min(federated.clients_per_round, found.num)
     num_rows = task.data.train.batch_rows
     shape = (of_round, federated.local_steps, num_rows // of_round // federated.local_steps)
     told = (
-        f"an update is a round of {of_round} of {federated.num_clients} clients, each with "
+        f"an update is a round of {of_round} of {found.num:,} clients{found.told}, each with "
         f"{federated.local_steps} updates of {shape[-1]} rows of its own"
     )
     of = functools.partial(_round, inner, shape=shape, learning_rate=federated.local_learning_rate)

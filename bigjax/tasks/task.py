@@ -91,6 +91,8 @@ class Data(NamedTuple):
       about it: statistics of columns, or a vocabulary, that are made of the training data.
     findings: () -> what in the data deserves a look. It may take a while, and is asked for once: by
       `--mode=check`, or at the end of training for the report.
+    column: (name) -> for each example of train what its file says in that column, or under that
+      key; raises UserError where there is none. None: no example has such.
     """
 
     train: Dataset | None
@@ -100,6 +102,7 @@ class Data(NamedTuple):
     warnings: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     findings: Callable[[], Sequence[Finding]] = tuple
+    column: Callable[[str], Sequence[str]] | None = None
 
 
 class Score(NamedTuple):

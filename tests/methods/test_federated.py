@@ -1,5 +1,7 @@
 """Federated averaging against a loop over clients, and its rounds against what they should hold."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,9 +130,65 @@ def test_one_update_of_all_clients_is_the_gradient_of_all_data():
     np.testing.assert_allclose(found["w"], expected["w"], rtol=TOLERANCE)
 
 
+def by_column(column, **changed):
+    """The task above, whose examples have a column."""
+    chosen = dataclasses.replace(FIVE, num_clients=None, client_column="site", **changed)
+    task = linear_task(Federated())
+    return federated.as_trained(
+        task._replace(data=task.data._replace(column=column)), chosen, seed=1
+    ), chosen
+
+
+def test_the_values_of_a_column_are_clients():
+    sites = [("north", "east", "a far place")[min(i % 7, 2)] for i in range(NUM_EXAMPLES)]
+    task, chosen = by_column(lambda name: {"site": sites}[name])
+    seen = set()
+    for number in range(20):
+        batch = batch_of(task, number)
+        of_round = set()
+        for ids, weights in zip(*(batch[name].reshape(3, -1) for name in ("id", WEIGHT))):
+            (site,) = {sites[i] for i in ids}
+            assert set(weights.tolist()) == {sites.count(site)}
+            of_round.add(site)
+            seen |= set(ids.tolist())
+        assert of_round == set(sites)
+    assert seen == set(range(NUM_EXAMPLES))
+    (note,) = federated.gradients(gradient.PLAIN, chosen, task).notes
+    assert "a round of 3 of 3 clients, the values of 'site' with 6 to 28 examples" in note
+
+
+def test_no_more_clients_a_round_than_a_column_has():
+    task, _ = by_column(lambda name: [name] * NUM_EXAMPLES, clients_per_round=8)  # noqa: ARG005
+    assert task.data.train.batch_rows == ROWS * 2
+
+
+def test_the_column_of_a_table_may_be_one_that_the_model_does_not_see(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "t.csv"
+    rows = [f"{x:.6f},{'ab'[int(x > 0)]},s{i % 4}\n" for i, x in enumerate(rng.normal(size=200))]
+    path.write_text("x,y,site\n" + "".join(rows))
+    overrides = {"data.train": str(path), "data.target": "y", "data.drop": "site"}
+    overrides |= {"federated.client_column": "site", "batch.rows": "4"}
+    task = build.build(
+        configs.load(f"{ROOT}/configs/table.py", overrides=overrides, schema=settings.schema)
+    ).task
+    values = {line.split(",")[0]: line.split(",")[2].strip() for line in rows}
+    sites = np.array(task.data.column("site"))
+    assert sorted(np.unique(sites)) == ["s0", "s1", "s2", "s3"] and len(values) == 200
+    assert len(sites) == task.data.train.num_examples < 200
+    numbers = np.arange(task.data.train.batch_rows)
+    ids = np.concatenate(task.data.train.examples(numbers)).reshape(4, -1)
+    assert all(len(set(sites[of_client])) == 1 for of_client in ids)
+    assert {sites[of_client[0]] for of_client in ids} == set(sites)
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
+        ({"federated.client_column": "site"}, "leave one of both out"),
+        (
+            {"federated.client_column": "site", "federated.num_clients": "none"},
+            "image_classification have no columns; divide them by chance",
+        ),
         ({"batch.accumulate": "2"}, "a round is computed as a whole"),
         ({"privacy.noise_multiplier": "1"}, "does not go with privacy"),
     ],

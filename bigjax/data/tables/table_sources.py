@@ -228,6 +228,19 @@ def read_tables(
     return Tables(known, {split: splits[split] for split in ALL if split in splits}, found)
 
 
+def train_column(source: Source, train: Split, name: str) -> list[str]:
+    """What the rows of `train` have in a column, also one that is left out; reads it again.
+
+    Raises:
+      UserError: there is no such column.
+    """
+    table, form = source.read("train")
+    if name not in table.columns:
+        raise UserError(f"{table.place}: has no {name!r}; {nearest(name, list(table.columns))}")
+    column = table.columns[name].as_texts(form)
+    return [column.texts[code] if code >= 0 else "" for code in column.codes[train.ids].tolist()]
+
+
 def _fitted(
     table: RawTable,
     columns: Columns,

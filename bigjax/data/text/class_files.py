@@ -5,6 +5,7 @@ Which files are which split belongs to `class_sources.py`. A text is what stands
 line ends in it: its words are parted by them, and which blanks they were is not kept.
 """
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigjax.data.tables.csv_rows import CsvRows
-from bigjax.data.text import records
+from bigjax.data.text import file_columns, records
 from bigjax.data.text.sentences import Origin, Sentences, with_classes
 from bigjax.errors import UserError, first_of, nearest
 
@@ -68,11 +69,18 @@ def read(path: str, reading: Reading) -> Sentences:
     paths = tuple(dict.fromkeys(one.path for one in texts))
     number = {path: i for i, path in enumerate(paths)}
     kinds = Counter(name for one in texts for name in one.classes)
+    columns = {}
+    if what == "JSON records":
+        again = functools.partial(_content, path, reading.encoding)
+        columns = {path: file_columns.of_json(path, text=again)}
+    elif what == "a table":
+        columns = {path: file_columns.of_table(functools.partial(_rows, path, reading))}
     origin = Origin(
         paths=paths,
         file=np.array([number[one.path] for one in texts], np.int32),
         line=np.array([one.line for one in texts], np.int64),
         found=(f"{path}: {what}, {len(texts):,} texts of {len(kinds):,} classes",),
+        columns=columns,
     )
     return with_classes(
         ((one.text.split(), one.classes) for one in texts), where=path, origin=origin
@@ -116,10 +124,14 @@ def _columns(
 # --- tables ---
 
 
-def _of_table(path: str, reading: Reading) -> Iterator[_Text]:
-    rows = CsvRows(
+def _rows(path: str, reading: Reading) -> CsvRows:
+    return CsvRows(
         path, delimiter=reading.delimiter, header=reading.header, encoding=reading.encoding
     )
+
+
+def _of_table(path: str, reading: Reading) -> Iterator[_Text]:
+    rows = _rows(path, reading)
     try:
         text, label = _columns(rows.names, reading, place=path)
         for line, cells in rows:

@@ -4,13 +4,22 @@ Each format has its own module; where the files of a run are belongs to `text_so
 """
 
 import functools
+import io
 import itertools
 import os
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from bigjax.data.text import columns, csv_words, json_records, label_studio, records
+from bigjax.data.tables.csv_rows import CsvRows
+from bigjax.data.text import (
+    columns,
+    csv_words,
+    file_columns,
+    json_records,
+    label_studio,
+    records,
+)
 from bigjax.data.text.annotated import Annotated, Repair, read_text, split_lines, to_sentences
 from bigjax.data.text.column_layout import Column
 from bigjax.data.text.cutting import Misaligned
@@ -52,26 +61,46 @@ def read(path: str | os.PathLike, reading: Reading = Reading()) -> Sentences:  #
     path, and the line where there is one.
     """
     text = read_text(path, encoding=reading.encoding)
-    found = _parse(text, path=path, reading=reading)
-    return to_sentences(
-        found,
+    kind = format_of(text) if reading.format == "auto" else reading.format
+    found = to_sentences(
+        _parse(text, kind, path=path, reading=reading),
         path=path,
         scheme=reading.scheme,
         repair=reading.repair,
         tag_names=reading.tag_names,
     )
+    return found._replace(origin=found.origin._replace(columns=_columns(kind, path, reading)))
 
 
 def format_of(text: str) -> Format:
     """The format of a file's text, by how it begins."""
     if _JSON.match(text):
         return "jsonl"
-    first = text[: text.find("\n") + 1 or None].strip()
-    return "csv" if csv_words.delimiter_of(first) else "columns"
+    return "csv" if csv_words.delimiter_of(_first_line(text)) else "columns"
 
 
-def _parse(text: str, *, path: str | os.PathLike, reading: Reading) -> Annotated:
-    kind = format_of(text) if reading.format == "auto" else reading.format
+def _columns(
+    kind: Format, path: str | os.PathLike, reading: Reading
+) -> dict[str, file_columns.Column]:
+    again = functools.partial(read_text, path, encoding=reading.encoding)
+    if kind in ("jsonl", "label_studio"):
+        return {str(path): file_columns.of_json(path, text=again)}
+    if kind != "csv":
+        return {}
+
+    def rows() -> CsvRows:
+        text = again()
+        delimiter = reading.separator or csv_words.delimiter_of(_first_line(text))
+        return CsvRows(io.StringIO(text, newline=""), delimiter=delimiter, name=str(path))
+
+    return {str(path): file_columns.of_table(rows)}
+
+
+def _first_line(text: str) -> str:
+    return text[: text.find("\n") + 1 or None].strip()
+
+
+def _parse(text: str, kind: Format, *, path: str | os.PathLike, reading: Reading) -> Annotated:
     which = {"token_column": reading.token_column, "tag_column": reading.tag_column}
     if kind == "csv":
         return csv_words.parse(text, path=path, separator=reading.separator, **which)

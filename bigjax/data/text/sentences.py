@@ -9,10 +9,12 @@ import dataclasses
 import hashlib
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+
+from bigjax.errors import UserError
 
 PRE_SPLIT = "pre-split"  # the rule that cut text into words is not known: the data came as words
 
@@ -99,6 +101,8 @@ class Origin(NamedTuple):
     found: for each file, what it was recognised as, in one line.
     notes: what was left out or changed on the way.
     rule: the name of the rule that cut text into words (`cutting.RULE`), or PRE_SPLIT.
+    columns: of files that say more of a sentence: path -> (name of a column or key) -> the line on
+      which a sentence begins -> what stands there; reads the file again, and raises UserError.
     """
 
     paths: tuple[str, ...] = ()
@@ -108,6 +112,7 @@ class Origin(NamedTuple):
     found: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     rule: str = PRE_SPLIT
+    columns: Mapping[str, Callable[[str], Mapping[int, str]]] = {}  # noqa: RUF012 - read only
 
     def place(self, sentence: int) -> str:
         """ "file:line" of a sentence."""
@@ -136,6 +141,27 @@ class Sentences(NamedTuple):
             line = "\x1f".join(words) + "\x1e" + "\x1f".join(tags) + "\n"
             digest.update(line.encode())
         return digest.hexdigest()
+
+    def column(self, name: str) -> list[str]:
+        """What stands beside each sentence in the column or under the key `name` of its file;
+        "file" is the file itself, and "document" its document where the file marks them.
+
+        Raises:
+          UserError: no such column, or files that have none.
+        """
+        paths, of_file, of_line, of_document, *_ = self.origin
+        if name == "file" and paths:
+            return [paths[i] for i in of_file]
+        if name == "document" and of_document.any():
+            return [f"{paths[i]}:{number}" for i, number in zip(of_file, of_document.tolist())]
+        without = [path for path in paths or (self.where,) if path not in self.origin.columns]
+        if without:
+            raise UserError(
+                f"{without[0]}: has no column {name!r}, only words with their labels; expected "
+                "JSON records or a table with a header"
+            )
+        found = [self.origin.columns[path](name) for path in paths]
+        return [found[i][line] for i, line in zip(of_file, of_line.tolist())]
 
 
 def collect(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], *, where: str) -> Sentences:

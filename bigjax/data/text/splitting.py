@@ -28,6 +28,7 @@ def join(parts: Sequence[Sentences]) -> Sentences:
         found=tuple(line for part in parts for line in part.origin.found),
         notes=tuple(note for part in parts for note in part.origin.notes),
         rule=max(rules, key=lambda rule: rule != PRE_SPLIT),
+        columns={path: read for part in parts for path, read in part.origin.columns.items()},
     )
     return Sentences(
         words=Strings.of(words for part in parts for words in part.words),

@@ -19,7 +19,14 @@ from bigjax.data.dataset import Batch, Dataset
 from bigjax.data.tables import inspection
 from bigjax.data.tables import plan as plans
 from bigjax.data.tables.plan import Plan
-from bigjax.data.tables.table_sources import TABLE_SOURCE, Columns, Split, Tables, read_tables
+from bigjax.data.tables.table_sources import (
+    TABLE_SOURCE,
+    Columns,
+    Split,
+    Tables,
+    read_tables,
+    train_column,
+)
 from bigjax.errors import UserError
 from bigjax.models.mlp import TABLE_NETWORK
 from bigjax.tasks.classes import adopt_head, calibrating, class_weights
@@ -82,6 +89,7 @@ def _task(config: Config, tables: Tables, *, weights_K: np.ndarray | None) -> Ta
             shared=("what a column's kind and scale are is read off the training rows",),
             warnings=scoring.warnings(plan) if "train" in splits else (),
             findings=lambda: inspection.findings(tables),
+            column=lambda name: train_column(config.of(TABLE_SOURCE), splits["train"], name),
         ),
         scoring=Scoring(
             declared=scoring.declared(plan.target),

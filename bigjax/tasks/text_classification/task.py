@@ -203,6 +203,7 @@ def _task(
                 {name: split.sentences for name, split in splits.items()},
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
             ),
+            column=lambda name: splits["train"].sentences.column(name),
         ),
         scoring=_scoring(config, splits, names=names),
         use=_use(config, splits, names=names, encoder=encoder),

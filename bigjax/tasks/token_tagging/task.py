@@ -164,6 +164,7 @@ def _task(
                 {name: split.sentences for name, split in splits.items()},
                 window_sentences={name: split.windows.sentences for name, split in splits.items()},
             ),
+            column=lambda name: splits["train"].sentences.column(name),
         ),
         scoring=_scoring(splits, tags=tags, how=config.of(Decoding), seen=seen),
         use=_use(config, splits, tags=tags, encoder=encoder, rule=rule, seen=seen),
