@@ -96,13 +96,13 @@ class _Run:
     def turn(self) -> None:
         import jax
 
-        from bigjax.engine import collectives
+        from bigjax.processes.dispatch import in_order
 
         began = time.perf_counter()
         for number in range(self._calls):
             batch = self._batches[number % len(self._batches)]
             self._state, scalars = self.setup.train_step(self._state, batch)
-            collectives.in_order(scalars)
+            in_order(scalars)
         jax.block_until_ready(scalars)
         self.seconds.append((time.perf_counter() - began) / (self._calls * self.size))
 
