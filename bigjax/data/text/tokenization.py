@@ -136,13 +136,13 @@ def special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[np.ndarray, np.ndar
     return ids[: inner[0]], ids[inner[-1] + 1 :]
 
 
-@functools.lru_cache(maxsize=4)  # writing a tokenizer out takes longer than a short text
 def mask_token(tokenizer: tokenizers.Tokenizer) -> int | None:
     """The id of the token that hides another; None where there is none."""
     ids = (tokenizer.token_to_id(token) for token in ("[MASK]", "<mask>"))
     return next((i for i in ids if i is not None), None)
 
 
+@functools.lru_cache(maxsize=4)  # writing a tokenizer out takes longer than a short text
 def unknown_token(tokenizer: tokenizers.Tokenizer) -> int:
     model = json.loads(tokenizer.to_str())["model"]
     vocab = tokenizer.get_vocab()

@@ -117,3 +117,15 @@ def test_training_a_tokenizer_gives_the_same_one_in_every_process():
     ]
     assert len(json.loads(trained[0])["model"]["vocab"]) == 1000
     assert hashlib.sha256(trained[0]).hexdigest() == hashlib.sha256(trained[1]).hexdigest()
+
+
+def test_what_a_tokenizer_does_not_know_is_looked_up_once(monkeypatch):
+    """It takes longer than a short text."""
+    tokenizer = tokenization.train_wordpiece([["a", "word"]], vocab_size=100)
+    read, times = json.loads, []
+    monkeypatch.setattr(tokenization.json, "loads", lambda text: times.append(1) or read(text))
+    for _ in range(3):
+        tokenization.encode_words(["a", "wordless"], tokenizer=tokenizer)
+        tokenization.unknown_token(tokenizer)
+        tokenization.mask_token(tokenizer)
+    assert len(times) == 1
