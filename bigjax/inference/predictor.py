@@ -20,7 +20,7 @@ from bigjax.config.values import Config
 from bigjax.data.dataset import Dataset
 from bigjax.data.pipeline import Prefetch
 from bigjax.engine.scorer import build_scorer, make_apply
-from bigjax.engine.sharding import put_batch
+from bigjax.engine.sharding import global_batch, put_batch
 from bigjax.errors import UserError
 from bigjax.inference.opening import open_trained, variables_of
 from bigjax.run_folder import calibration
@@ -176,7 +176,10 @@ class Predictor:
             min(rows.batch_rows, rows.num_rows - step * rows.batch_rows),
             multiple=self.mesh.shape["data"] * self.mesh.shape["fsdp"],
         )
-        batch = put_batch(rows, step=step, mesh=self.mesh, num_rows=num_rows)
+        if self._cpu is None:
+            batch = put_batch(rows, step=step, mesh=self.mesh, num_rows=num_rows)
+        else:
+            batch = global_batch(rows, step=step, rows=np.arange(num_rows))
         return [member.apply(member.variables, member.frozen, batch) for member in self.members]
 
     def _decode(

@@ -7,7 +7,7 @@ W width, C channels.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -204,6 +204,34 @@ def at_use(param: jax.Array, *axes: str | None) -> jax.Array:
     divides = lambda size, axis: axis is None or size % mesh.shape[axis] == 0  # noqa: E731
     spec = (axis if divides(size, axis) else None for size, axis in zip(param.shape, spec))
     return lax.with_sharding_constraint(param, PartitionSpec(*spec))
+
+
+_SHARE = 2 / 3  # of the tokens, at most, for which the rest are left out
+_LEAST = 512  # tokens, fewer than which are not worth it
+
+
+def on_one_cpu() -> bool:
+    """Whether what is traced is for a CPU, and for one device alone."""
+    return jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
+
+
+def of_chosen(
+    function: Callable[..., jax.Array], *arrays_BLD: jax.Array, chosen_BL: jax.Array
+) -> jax.Array:
+    """`function` of arrays of tokens, each by itself, at those that are chosen, bool (B, L), and
+    zeros at the others; where most are chosen it is computed for all."""
+    num = chosen_BL.size
+    most = int(num * _SHARE)
+    if num < _LEAST:
+        return function(*arrays_BLD)
+
+    def of_some() -> jax.Array:
+        (at,) = jnp.nonzero(chosen_BL.reshape(-1), size=most, fill_value=num)
+        y_ND = function(*(x.reshape(num, -1)[jnp.minimum(at, num - 1)] for x in arrays_BLD))
+        out_ND = jnp.zeros((num, y_ND.shape[-1]), y_ND.dtype).at[at].set(y_ND, mode="drop")
+        return out_ND.reshape(*chosen_BL.shape, -1)
+
+    return lax.cond(chosen_BL.sum() <= most, of_some, lambda: function(*arrays_BLD))
 
 
 class Dropout(NamedTuple):

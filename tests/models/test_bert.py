@@ -271,3 +271,37 @@ def test_scanned_and_plain_parameters_have_the_same_names_and_shapes(params):
 def test_without_token_types_there_is_no_such_parameter(params):
     bare = random_params(dataclasses.replace(SIZES, num_token_types=0))
     assert set(params) - set(bare) == {"token_type"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_gradients_attention_is_what_it_is_in_training(params, dtype):
+    """The sum of the weights divides what they weigh, on a CPU; in training, with no dropout, it
+    divides the weights."""
+    batch, rates = pack(sentences()), {"dropout": 0.0, "attention_dropout": 0.0}
+    encoder = bert.Encoder(SIZES, bert.Compute(dtype=dtype, **rates))
+    training = ops.Dropout(jnp.uint32(1), jnp.arange(len(ROWS)))
+    expected, found = (
+        bert.encode(encoder.bind({"params": params}), batch, dropout)
+        for dropout in (training, ops.NO_DROPOUT)
+    )
+    tolerance = TOLERANCE if dtype == "float32" else BFLOAT16_TOLERANCE
+    np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.66, 0.68, 1.0])
+def test_states_that_are_read_are_those_of_all(params, share):
+    rng = np.random.default_rng(0)
+    rows = 36  # enough tokens for the rest to be worth leaving out
+    batch = {name: jnp.tile(x, (rows // len(ROWS), 1)) for name, x in pack(sentences()).items()}
+    read = rng.permutation(rows * ROW_LENGTH) < round(share * rows * ROW_LENGTH)
+    read = read.reshape(rows, ROW_LENGTH)
+    encoder = bert.Encoder(SIZES, bert.Compute())
+
+    @jax.jit
+    def states(batch, read_BL=None):
+        return bert.encode(encoder.bind({"params": params}), batch, ops.NO_DROPOUT, read_BL=read_BL)
+
+    whole, found = states(batch), states(batch, jnp.asarray(read))
+    np.testing.assert_allclose(found[read], whole[read], atol=TOLERANCE, rtol=0)
+    left_out = np.abs(np.asarray(found)[~read]).sum(axis=-1) == 0
+    assert left_out.all() if share <= 2 / 3 else not left_out.any()

@@ -33,7 +33,7 @@ class Tagger(nn.Module):
     @nn.compact
     def __call__(self, batch: Mapping[str, jax.Array], dropout: ops.Dropout) -> Any:
         encoder = bert.Encoder(self.sizes, self.compute, name="encoder")
-        x_BLD = bert.encode(encoder, batch, dropout)
+        x_BLD = bert.encode(encoder, batch, dropout, read_BL=batch.get("mask"))
         x_BLD = dropout.at(0).site(3)(x_BLD, rate=self.compute.dropout)
         return self.head(self.num_tags, name="head")(x_BLD.astype(jnp.float32))
 
