@@ -50,7 +50,7 @@ class Annotated(NamedTuple):
     documents: Sequence[int] = ()
 
 
-def read_text(path: str | os.PathLike, *, encoding: str) -> str:
+def read_text(path: str | os.PathLike, *, encoding: str, what: str = "annotated text") -> str:
     """The text of a file without its byte order mark.
 
     UserError: no such file, no such encoding, bytes that are none of it (the message has the line).
@@ -58,7 +58,7 @@ def read_text(path: str | os.PathLike, *, encoding: str) -> str:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a file of annotated text") from error
+        raise UserError(f"{path}: {error.strerror}; expected a file of {what}") from error
     try:
         text = data.decode(encoding)
         text.encode()  # half a character of UTF-16, which some encodings let pass

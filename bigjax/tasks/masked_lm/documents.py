@@ -5,7 +5,6 @@ What a document becomes in rows belongs to `pieces.py`.
 """
 
 import functools
-import glob
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from bigjax.data.text import news
 from bigjax.data.text.annotated import read_text, split_lines
 from bigjax.data.text.json_records import TEXT_KEYS
 from bigjax.data.text.splitting import places
-from bigjax.data.text.text_sources import ALL, Files, parted
+from bigjax.data.text.text_sources import ALL, Files, parted, paths_of
 from bigjax.errors import UserError, nearest
 
 _AT_ONCE = 4096  # records of TFDS that are in memory
@@ -168,10 +167,13 @@ def _read(
     encoding: str,
 ) -> Documents:  # fmt: skip
     texts: list[str] = []
-    paths, num_blank = _paths(given, setting=setting), 0
+    paths, num_blank = paths_of(given, setting=setting), 0
+    folder = next(filter(os.path.isdir, paths), None)
+    if folder is not None:
+        raise UserError(f"{setting}: {folder} is a folder; expected files, as '{folder}/*.txt'")
     for path in paths:
         is_json = format == "jsonl" or (format == "auto" and path.lower().endswith(_JSON_ENDINGS))
-        content = read_text(path, encoding=encoding)
+        content = read_text(path, encoding=encoding, what="text")
         if is_json:
             found = _of_records(split_lines(content), path=path, text_key=text_key)
         else:
@@ -185,28 +187,6 @@ def _read(
     if not texts:
         raise UserError(f"{where}: holds no text; expected documents parted by blank lines")
     return Documents(texts, where, num_blank)
-
-
-def _paths(given: Files, *, setting: str) -> list[str]:
-    """A text is one file, where there is one of that name, else a pattern, or several parted by
-    commas."""
-    if not given:
-        raise UserError(f"{setting} is empty: give a file with --config.{setting}=PATH")
-    if isinstance(given, str):
-        given = [given] if os.path.exists(given) else given.split(",")
-    paths: list[str] = []
-    for path in map(os.path.expanduser, given):
-        found = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
-        if not found:
-            raise UserError(f"{setting}={path!r}: no such file; expected a path or a pattern")
-        paths += found
-    folder = next(filter(os.path.isdir, paths), None)
-    if folder is not None:
-        raise UserError(f"{setting}: {folder} is a folder; expected files, as '{folder}/*.txt'")
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise UserError(f"{setting}: {twice} is there twice; expected each file once")
-    return paths
 
 
 def _of_text(content: str, *, documents: Unit) -> Iterator[str]:

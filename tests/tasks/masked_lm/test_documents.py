@@ -71,7 +71,7 @@ def test_what_is_no_text_is_said_with_its_place(content, given, message, tmp_pat
 
 
 def test_files_that_are_not_there_or_there_twice_are_errors(tmp_path):
-    with pytest.raises(UserError, match="no such file; expected a path or a pattern"):
+    with pytest.raises(UserError, match="no file matches; expected a path or a pattern"):
         read(tmp_path / "*.txt")
     with pytest.raises(UserError, match="data.train is empty"):
         text_files(train="")
