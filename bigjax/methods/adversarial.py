@@ -43,7 +43,7 @@ def none() -> None:
     """The loss at word embeddings as they are."""
 
 
-def fgm(*, epsilon: Epsilon = 0.2) -> Ascent:
+def fgm(*, epsilon: Epsilon = 0.05) -> Ascent:
     """The mean of the loss at word embeddings as they are and of that at embeddings moved by
     `epsilon` along its gradient (Miyato et al. 2017): two gradients an update."""
     return Ascent(2, step_size=epsilon, radius=epsilon, at_random=False)
@@ -51,9 +51,9 @@ def fgm(*, epsilon: Epsilon = 0.2) -> Ascent:
 
 def freelb(
     *,
-    epsilon: Epsilon = 0.3,
+    epsilon: Epsilon = 0.1,
     steps: Annotated[int, AtLeast(2), "gradients an update, at embeddings moved in between"] = 3,
-    step_size: Annotated[float, AtLeast(1e-12), "norm of one move of a sentence"] = 0.1,
+    step_size: Annotated[float, AtLeast(1e-12), "norm of one move of a sentence"] = 0.033,
 ) -> Ascent:
     """The mean of the losses on a way up that starts at a random place around the embeddings (Zhu
     et al. 2020)."""
