@@ -22,6 +22,7 @@ from bigjax.errors import UserError
 
 POLL_SECONDS = 0.002
 STARTING, STEPPING, SAVING = "while starting", "between saves", "during a save"
+GPU_HINT = "on a GPU, XLA_FLAGS=--xla_gpu_deterministic_ops=true makes a run repeatable"
 TIMING = ("_per_second", "/input_wait")  # what a metrics line says of speed
 
 
@@ -171,11 +172,16 @@ def _check_exit(process: subprocess.Popen, *, workdir: str) -> None:
 
 def _compare(straight: str, killed: str) -> None:
     """Prints what is the same; raises NotTheSame for what is not."""
-    for name, what in (("batches.jsonl", "examples of batches"), ("metrics.jsonl", "metrics")):
+    for name, what, hint in (
+        ("batches.jsonl", "examples of batches", ""),
+        ("metrics.jsonl", "metrics", f"; {GPU_HINT}"),
+    ):
         lines, others = (_lines(os.path.join(folder, name)) for folder in (straight, killed))
         for line, other in zip(lines, others):
             if line != other:
-                raise NotTheSame(f"NOT THE SAME: {what} at step {line['step']}: {line}, {other}")
+                raise NotTheSame(
+                    f"NOT THE SAME: {what} at step {line['step']}: {line}, {other}{hint}"
+                )
         if len(lines) != len(others):
             raise NotTheSame(f"NOT THE SAME: {what}: {len(lines)} lines and {len(others)}")
         _say(f"the same: {what}, {len(lines)} lines")
@@ -185,8 +191,7 @@ def _compare(straight: str, killed: str) -> None:
     if differ:
         raise NotTheSame(
             f"NOT THE SAME: {len(differ)} of {len(found)} arrays, first {differ[0]}; "
-            f"{restore.largest_difference(*folders)}; on a GPU, "
-            "XLA_FLAGS=--xla_gpu_deterministic_ops=true makes a run repeatable"
+            f"{restore.largest_difference(*folders)}; {GPU_HINT}"
         )
     for part in dict.fromkeys(name.split("/")[0] for name in found):
         hashes = [digest for name, (*_, digest) in found.items() if name.split("/")[0] == part]
