@@ -97,11 +97,15 @@ def clients(task: Task, federated: Federated) -> Clients:
             f"federated.client_column={column!r}: the data of {task.name} have no columns; divide "
             "them by chance, with federated.num_clients"
         )
-    _, division, counts = np.unique(
-        np.array(task.data.column(column)), return_inverse=True, return_counts=True
-    )
+    try:
+        values = task.data.column(column)
+    except UserError as error:
+        raise UserError(f"federated.client_column={column!r}: {error}") from error
+    number = {value: i for i, value in enumerate(sorted(set(values)))}
+    division = np.array([number[value] for value in values], np.int64)
+    counts = np.bincount(division)
     told = f", the values of {column!r} with {counts.min():,} to {counts.max():,} examples"
-    return Clients(len(counts), told, division.reshape(-1))
+    return Clients(len(counts), told, division)
 
 
 def rounds(train: Dataset, federated: Federated, clients: Clients, *, seed: int) -> Dataset:

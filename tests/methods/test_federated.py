@@ -181,6 +181,14 @@ def test_the_column_of_a_table_may_be_one_that_the_model_does_not_see(tmp_path):
     assert {sites[of_client[0]] for of_client in ids} == set(sites)
 
 
+def test_an_error_of_a_column_names_the_setting():
+    def column(name):
+        raise UserError(f"a.csv: has no {name!r}")
+
+    with pytest.raises(UserError, match=r"federated.client_column='site': a.csv: has no 'site'"):
+        by_column(column)
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [

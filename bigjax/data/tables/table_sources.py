@@ -232,13 +232,22 @@ def train_column(source: Source, train: Split, name: str) -> list[str]:
     """What the rows of `train` have in a column, also one that is left out; reads it again.
 
     Raises:
-      UserError: there is no such column.
+      UserError: there is no such column; numbers of it that are too large to be told apart.
     """
-    table, form = source.read("train")
+    table, _ = source.read("train")
     if name not in table.columns:
         raise UserError(f"{table.place}: has no {name!r}; {nearest(name, list(table.columns))}")
-    column = table.columns[name].as_texts(form)
-    return [column.texts[code] if code >= 0 else "" for code in column.codes[train.ids].tolist()]
+    column = table.columns[name]
+    if column.codes is not None:
+        return [column.texts[i] if i >= 0 else "" for i in column.codes[train.ids].tolist()]
+    numbers = column.numbers[train.ids]
+    large = np.flatnonzero(np.abs(numbers) >= 2**53)
+    if len(large):
+        raise UserError(
+            f"{train.where(large[0])}: {name!r} is about {numbers[large[0]]:.17g}, and whole "
+            "numbers from 2^53 on are rounded; write what only names something as text: 'p123'"
+        )
+    return ["" if np.isnan(x) else repr(x + 0.0) for x in numbers.tolist()]  # no -0.0
 
 
 def _fitted(

@@ -37,6 +37,7 @@ class Annotated(NamedTuple):
     rule: as in `Origin`.
     iob2: the sentences whose tags are in IOB2 already, because they come from spans.
     documents: the lines after which a document begins, in order.
+    begin: as in `Origin`; empty: the lines.
     """
 
     words: list[list[str]]
@@ -48,6 +49,7 @@ class Annotated(NamedTuple):
     rule: str = PRE_SPLIT
     iob2: frozenset[int] = frozenset()
     documents: Sequence[int] = ()
+    begin: Sequence[int] = ()
 
 
 def read_text(path: str | os.PathLike, *, encoding: str, what: str = "annotated text") -> str:
@@ -135,6 +137,7 @@ def to_sentences(
         paths=(str(path),),
         file=np.zeros(len(found.words), np.int32),
         line=np.array(found.lines, np.int64),
+        begin=np.array(found.begin or found.lines, np.int64),
         document=np.searchsorted(found.documents, found.lines).astype(np.int32),
         found=(f"{path}: {'; '.join(told)}",),
         notes=tuple(_notes(notes, path=path)),

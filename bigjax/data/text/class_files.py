@@ -5,6 +5,7 @@ Which files are which split belongs to `class_sources.py`. A text is what stands
 line ends in it: its words are parted by them, and which blanks they were is not kept.
 """
 
+import contextlib
 import functools
 import os
 from collections import Counter
@@ -69,16 +70,17 @@ def read(path: str, reading: Reading) -> Sentences:
     paths = tuple(dict.fromkeys(one.path for one in texts))
     number = {path: i for i, path in enumerate(paths)}
     kinds = Counter(name for one in texts for name in one.classes)
-    columns = {}
+    columns, line = {}, np.array([one.line for one in texts], np.int64)
     if what == "JSON records":
         again = functools.partial(_content, path, reading.encoding)
         columns = {path: file_columns.of_json(path, text=again)}
     elif what == "a table":
-        columns = {path: file_columns.of_table(functools.partial(_rows, path, reading))}
+        columns = {path: file_columns.of_table(path, rows=functools.partial(_rows, path, reading))}
     origin = Origin(
         paths=paths,
         file=np.array([number[one.path] for one in texts], np.int32),
-        line=np.array([one.line for one in texts], np.int64),
+        line=line,
+        begin=np.arange(len(texts)) if what == "JSON records" else line,
         found=(f"{path}: {what}, {len(texts):,} texts of {len(kinds):,} classes",),
         columns=columns,
     )
@@ -124,18 +126,24 @@ def _columns(
 # --- tables ---
 
 
-def _rows(path: str, reading: Reading) -> CsvRows:
-    return CsvRows(
+def _rows(path: str, reading: Reading) -> Iterator[tuple[int, Sequence[str]]]:
+    """Line and cells, first the names."""
+    rows = CsvRows(
         path, delimiter=reading.delimiter, header=reading.header, encoding=reading.encoding
     )
+    try:
+        yield 1, rows.names
+        yield from rows
+    finally:
+        rows.close()
 
 
 def _of_table(path: str, reading: Reading) -> Iterator[_Text]:
-    rows = _rows(path, reading)
-    try:
-        text, label = _columns(rows.names, reading, place=path)
+    with contextlib.closing(_rows(path, reading)) as rows:
+        _, names = next(rows)
+        text, label = _columns(names, reading, place=path)
         for line, cells in rows:
-            row = dict(zip(rows.names, cells))
+            row = dict(zip(names, cells))
             place = f"{path}:{line}"
             classes = (
                 _parted(row[label], reading, place=place)
@@ -143,8 +151,6 @@ def _of_table(path: str, reading: Reading) -> Iterator[_Text]:
                 else _marked({name: row[name] for name in label}, place=place)
             )
             yield _Text(row[text], classes, path, line)
-    finally:
-        rows.close()
 
 
 def _parted(cell: str, reading: Reading, *, place: str) -> list[str]:

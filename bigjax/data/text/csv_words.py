@@ -67,9 +67,7 @@ def parse(
     UserError: no header, a row with more or fewer cells than it, an empty word or tag, quotes that
     do not close.
     """
-    separator = separator or delimiter_of(text[: text.find("\n") + 1 or None].strip()) or ","
-    if len(separator) != 1 or separator in '\r\n"':
-        raise UserError(f"data.separator={separator!r}: expected one character for a CSV file")
+    separator = _separator(text, separator)
     rows = _rows(text, path=path, separator=separator)
     number, cells = next(rows, (1, []))
     header = _header(cells, place=f"{path}:{number}", token=token_column, tag=tag_column)
@@ -102,6 +100,20 @@ def parse(
         found=_described(header, separator),
         notes={EMPTY_ROWS: empty} if empty else {},
     )
+
+
+def rows_of(
+    text: str, *, path: str | os.PathLike, separator: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows as `parse` reads them, first the header, each with the line on which it begins."""
+    return _rows(text, path=path, separator=_separator(text, separator))
+
+
+def _separator(text: str, given: str | None) -> str:
+    separator = given or delimiter_of(text[: text.find("\n") + 1 or None].strip()) or ","
+    if len(separator) != 1 or separator in '\r\n"':
+        raise UserError(f"data.separator={separator!r}: expected one character for a CSV file")
+    return separator
 
 
 def _rows(text: str, *, path: str | os.PathLike, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -45,8 +45,7 @@ def record(
 
     UserError: neither form, tags that are not as many as words, spans that are none.
     """
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[1], dict):
-        value = {"text": value[0], **value[1]}
+    value = as_object(value)
     if not isinstance(value, dict):
         raise UserError(f"{place}: expected an object with tokens and tags, or text and spans")
     if value.get("answer") in ("reject", "ignore"):
@@ -69,6 +68,13 @@ def record(
         f"{place}: expected 'tokens' with 'tags', or 'text' with 'spans', found the keys "
         f"{keys or 'of nothing'}; name them with data.token_column and data.tag_column"
     )
+
+
+def as_object(value: Any) -> Any:
+    """["text", {...}] as an object with a text; all else as it is."""
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[1], dict):
+        return {"text": value[0], **value[1]}
+    return value
 
 
 def span_of(value: Any, *, text: str, place: str) -> tuple[Span, bool]:

@@ -4,14 +4,12 @@ Each format has its own module; where the files of a run are belongs to `text_so
 """
 
 import functools
-import io
 import itertools
 import os
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from bigjax.data.tables.csv_rows import CsvRows
 from bigjax.data.text import (
     columns,
     csv_words,
@@ -76,7 +74,8 @@ def format_of(text: str) -> Format:
     """The format of a file's text, by how it begins."""
     if _JSON.match(text):
         return "jsonl"
-    return "csv" if csv_words.delimiter_of(_first_line(text)) else "columns"
+    first = text[: text.find("\n") + 1 or None].strip()
+    return "csv" if csv_words.delimiter_of(first) else "columns"
 
 
 def _columns(
@@ -88,16 +87,8 @@ def _columns(
     if kind != "csv":
         return {}
 
-    def rows() -> CsvRows:
-        text = again()
-        delimiter = reading.separator or csv_words.delimiter_of(_first_line(text))
-        return CsvRows(io.StringIO(text, newline=""), delimiter=delimiter, name=str(path))
-
-    return {str(path): file_columns.of_table(rows)}
-
-
-def _first_line(text: str) -> str:
-    return text[: text.find("\n") + 1 or None].strip()
+    rows = lambda: csv_words.rows_of(again(), path=path, separator=reading.separator)  # noqa: E731
+    return {str(path): file_columns.of_table(path, rows=rows)}
 
 
 def _parse(text: str, kind: Format, *, path: str | os.PathLike, reading: Reading) -> Annotated:

@@ -79,10 +79,10 @@ def parse(
     UserError: what `read` raises; no record at all; spans that cannot be read, of which all are
     counted and the first shown.
     """
-    words, tags, lines, spans_of = [], [], [], set()
+    words, tags, lines, begin, spans_of = [], [], [], [], set()
     notes, shapes = defaultdict(list), Counter()
     problems: list[tuple[int, str]] = []
-    for number, value in found_items:
+    for place, (number, value) in enumerate(found_items):
         record = read(value, place=f"{path}:{number}")
         for what, count in record.notes.items():
             notes[what] += [number] * count
@@ -107,6 +107,7 @@ def parse(
             words.append(list(record.words))
             tags.append(list(record.tags))
             lines.append(number)
+            begin.append(place)
     if problems:
         raise broken(path, problems, hint=_hint(misaligned))
     found = {
@@ -116,7 +117,8 @@ def parse(
     notes = {what: numbers for what, numbers in notes.items() if numbers}
     rule = cutting.RULE if spans_of else PRE_SPLIT
     line_of = lambda sentence, _: lines[sentence]  # noqa: E731
-    return Annotated(words, tags, lines, line_of, found, notes, rule, frozenset(spans_of))
+    iob2 = frozenset(spans_of)
+    return Annotated(words, tags, lines, line_of, found, notes, rule, iob2, begin=begin)
 
 
 def check_tags(tags: Sequence[Any], *, place: str) -> None:

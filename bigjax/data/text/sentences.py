@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -96,23 +96,26 @@ class Origin(NamedTuple):
 
     paths: the files; file, line: int32 and int64 (S,), for each sentence the number of its file and
       the line on which it begins.
+    begin: int64 (S,), where it begins, as `columns` count: the line, or in a file of JSON, which
+      may hold several on a line, the number of the record, from 0.
     document: int32 (S,), for each sentence the number of its document in its file, from 1; 0 where
       the file does not say where one begins.
     found: for each file, what it was recognised as, in one line.
     notes: what was left out or changed on the way.
     rule: the name of the rule that cut text into words (`cutting.RULE`), or PRE_SPLIT.
-    columns: of files that say more of a sentence: path -> (name of a column or key) -> the line on
-      which a sentence begins -> what stands there; reads the file again, and raises UserError.
+    columns: of files that say more of a sentence: path -> (name of a column or key, `begin` of
+      sentences) -> for each of these what stands there; reads the file again, raises UserError.
     """
 
     paths: tuple[str, ...] = ()
     file: np.ndarray = np.zeros(0, np.int32)
     line: np.ndarray = np.zeros(0, np.int64)
+    begin: np.ndarray = np.zeros(0, np.int64)
     document: np.ndarray = np.zeros(0, np.int32)
     found: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     rule: str = PRE_SPLIT
-    columns: Mapping[str, Callable[[str], Mapping[int, str]]] = {}  # noqa: RUF012 - read only
+    columns: Mapping[str, Callable[[str, Collection[int]], Mapping[int, str]]] = {}  # noqa: RUF012 - read only
 
     def place(self, sentence: int) -> str:
         """ "file:line" of a sentence."""
@@ -149,19 +152,30 @@ class Sentences(NamedTuple):
         Raises:
           UserError: no such column, or files that have none.
         """
-        paths, of_file, of_line, of_document, *_ = self.origin
+        origin = self.origin
+        paths, has_documents = origin.paths, origin.document.any()
         if name == "file" and paths:
-            return [paths[i] for i in of_file]
-        if name == "document" and of_document.any():
-            return [f"{paths[i]}:{number}" for i, number in zip(of_file, of_document.tolist())]
-        without = [path for path in paths or (self.where,) if path not in self.origin.columns]
+            return [paths[i] for i in origin.file]
+        if name == "document" and has_documents:
+            return [f"{paths[i]}:{n}" for i, n in zip(origin.file, origin.document.tolist())]
+        without = [path for path in paths or (self.where,) if path not in origin.columns]
         if without:
+            there = ["there is 'file'"] * bool(paths) + ["and 'document'"] * bool(has_documents)
             raise UserError(
                 f"{without[0]}: has no column {name!r}, only words with their labels; expected "
-                "JSON records or a table with a header"
+                f"JSON records or a table with a header{'; ' * bool(there)}{' '.join(there)}"
             )
-        found = [self.origin.columns[path](name) for path in paths]
-        return [found[i][line] for i, line in zip(of_file, of_line.tolist())]
+        found = {}
+        for number, path in enumerate(paths):
+            asked = frozenset(origin.begin[origin.file == number].tolist())
+            of_file = origin.columns[path](name, asked)
+            if len(of_file) < len(asked):
+                raise UserError(
+                    f"{path}: has other lines than when it was first read; expected a file that "
+                    f"can be read twice, for its column {name!r}"
+                )
+            found[number] = of_file
+        return [found[i][at] for i, at in zip(origin.file.tolist(), origin.begin.tolist())]
 
 
 def collect(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], *, where: str) -> Sentences:

@@ -24,6 +24,7 @@ def join(parts: Sequence[Sentences]) -> Sentences:
         paths=tuple(path for part in parts for path in part.origin.paths),
         file=np.concatenate([p.origin.file + n for p, n in zip(parts, before)]).astype(np.int32),
         line=np.concatenate([part.origin.line for part in parts]),
+        begin=np.concatenate([part.origin.begin for part in parts]),
         document=np.concatenate([part.origin.document for part in parts]),
         found=tuple(line for part in parts for line in part.origin.found),
         notes=tuple(note for part in parts for note in part.origin.notes),
@@ -41,7 +42,7 @@ def join(parts: Sequence[Sentences]) -> Sentences:
 def take(sentences: Sentences, ids: np.ndarray, *, where: str) -> Sentences:
     """Those of the numbers `ids`, int64 (n,)."""
     origin = sentences.origin
-    of_each = {name: getattr(origin, name) for name in ("file", "line", "document")}
+    of_each = {name: getattr(origin, name) for name in ("file", "line", "begin", "document")}
     origin = origin._replace(**{name: x[ids] for name, x in of_each.items() if len(x)})
     pick = lambda values: Strings.of(values[i] for i in ids.tolist())  # noqa: E731
     return Sentences(pick(sentences.words), pick(sentences.tags), where, origin)

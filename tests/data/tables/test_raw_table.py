@@ -74,3 +74,12 @@ def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UserError, match="bigjax\\[parquet\\]"):
         raw_table.read(tmp_path / "t.parquet", cells=lambda *_: Cells())
+
+
+def test_whole_numbers_of_parquet_that_are_too_large_are_rounded_as_those_of_csv_are(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="needs pip install 'bigjax[parquet]'")
+    from pyarrow import parquet
+
+    parquet.write_table(arrow.table({"x": [2**53 + 1, None], "y": [1, 2]}), tmp_path / "t.parquet")
+    table, _ = raw_table.read(tmp_path / "t.parquet", cells=lambda *_: Cells())
+    np.testing.assert_array_equal(table.columns["x"].numbers, [2.0**53, np.nan])

@@ -287,3 +287,27 @@ def test_rows_that_are_twice_there_and_rows_that_contradict_each_other_are_found
         "rows of train that are there before": (2, False),
         "equal rows of train with another class": (1, False),
     }
+
+
+@pytest.mark.parametrize("missing", ["mean", "drop"])
+def test_what_training_rows_have_in_a_column_also_where_rows_are_left_out(missing, tmp_path):
+    ids = [["", 7, 1234567890123457, 1234567890123456][i % 4] for i in range(80)]
+    rows = [f"{who},{'' if i % 7 == 3 else i / 8},{'ab'[i % 2]}\n" for i, who in enumerate(ids)]
+    path = written(tmp_path, "who,x,y\n" + "".join(rows))
+    source = csv_files(train=path)
+    train = read_tables(source, Columns(target="y", drop=("who",), missing=missing)).splits["train"]
+    found = table_sources.train_column(source, train, "who")
+    assert len(found) == len(train.ids) and len(set(found)) == 4
+    number = {"": ""}
+    for i, value in zip(train.ids.tolist(), found, strict=True):
+        assert number.setdefault(ids[i], value) == value
+
+
+def test_numbers_that_are_rounded_tell_nobody_apart(tmp_path):
+    rows = [f"{2**60 + i % 3},{i / 8},{'ab'[i % 2]}\n" for i in range(40)]
+    source = csv_files(train=written(tmp_path, "who,x,y\n" + "".join(rows)))
+    train = read_tables(source, Columns(target="y", drop=("who",))).splits["train"]
+    with pytest.raises(
+        UserError, match=r"t\.csv:\d+: 'who' is about 1.15.* from 2\^53 on are round"
+    ):
+        table_sources.train_column(source, train, "who")

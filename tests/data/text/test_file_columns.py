@@ -37,6 +37,48 @@ def test_a_key_of_json_records_also_inside_an_object(in_folder):
         found.column("usr")
 
 
+def test_records_that_share_a_line_each_have_their_own(in_folder):
+    """As `json.dump` writes a list."""
+    tagged = [{"tokens": [f"w{i}"], "tags": ["O"], "who": f"p{i}"} for i in range(40)]
+    found = recognise.read(in_folder("a.json", json.dumps(tagged)))
+    for part in splitting.hold_out(found, fraction=0.3):
+        assert part.column("who") == [f"p{words[0][1:]}" for words in part.words]
+    found = class_files.read(in_folder("b.json", json.dumps(RECORDS)), Reading())
+    assert found.column("user") == ["ann", "bob", "7"]
+
+
+def test_records_that_are_left_out_need_no_key(in_folder):
+    spans = {"text": "Ann sings", "spans": [], "answer": "accept", "meta": {"author": "x"}}
+    rejected = {"text": "Oslo", "spans": [], "answer": "reject"}
+    found = recognise.read(in_folder("a.jsonl", lines([rejected, spans])))
+    assert found.column("meta.author") == ["x"]
+    with pytest.raises(UserError, match=r"a\.jsonl:3: has no 'author'; did you mean 'meta.author'"):
+        found.column("author")
+
+
+def test_a_text_with_a_second_object_is_a_record(in_folder):
+    texts = [["Ann sings", {"entities": [[0, 3, "PER"]], "who": "x"}], ["Oslo", {"entities": []}]]
+    assert recognise.read(in_folder("a.json", json.dumps(texts[:1]))).column("who") == ["x"]
+    with pytest.raises(UserError, match=r"b\.json:1: has no 'who'; valid: text"):
+        recognise.read(in_folder("b.json", json.dumps(texts))).column("who")
+
+
+@pytest.mark.parametrize("name", ["whole", "whole.list", "whole.one"])
+def test_what_is_no_single_value_is_an_error(name, in_folder):
+    record = {"text": "x", "label": "a", "whole": {"list": ["a"], "one": {"b": 1}}}
+    found = class_files.read(in_folder("a.jsonl", lines([record])), Reading())
+    with pytest.raises(UserError, match=rf"a\.jsonl:1: '{name}' is .*expected the key of a text"):
+        found.column(name)
+    assert found.column("whole.one.b") == ["1"]
+
+
+def test_a_file_that_changed_is_an_error(in_folder):
+    found = class_files.read(in_folder("a.jsonl", lines(RECORDS)), Reading())
+    in_folder("a.jsonl", lines(RECORDS[:1]))
+    with pytest.raises(UserError, match=r"a\.jsonl: has other lines than when it was first read"):
+        found.column("user")
+
+
 def test_a_key_with_a_dot_in_it_is_found_as_it_is(in_folder):
     found = class_files.read(
         in_folder("a.jsonl", '{"text": "x", "label": "a", "a.b": "c"}\n'), Reading()
@@ -54,6 +96,17 @@ def test_a_column_of_a_table_with_line_ends_in_cells(in_folder):
 def test_words_in_a_table_have_what_stands_at_the_first_word_of_their_sentence(in_folder):
     text = "sentence_id,word,tag,author\n1,Ann,B-PER,x\n1,sings,O,other\n\n2,Oslo,B-LOC,y\n"
     assert recognise.read(in_folder("a.csv", text)).column("author") == ["x", "y"]
+
+
+def test_quotes_are_words_like_others_in_tab_separated_tables(in_folder):
+    text = 'sentence_id\tword\ttag\twho\n1\t"\tO\tx\n1\tAnn\tB-PER\tz\n2\t5"\tO\ty\n'
+    assert recognise.read(in_folder("a.tsv", text)).column("who") == ["x", "y"]
+
+
+def test_a_column_that_is_there_twice_is_an_error(in_folder):
+    found = recognise.read(in_folder("a.csv", "word,tag,who,who\nAnn,B-PER,x,y\n"))
+    with pytest.raises(UserError, match=r"a\.csv: has 'who' twice"):
+        found.column("who")
 
 
 def test_sentences_that_are_joined_and_held_out_keep_theirs(in_folder):
@@ -76,7 +129,7 @@ def test_documents_of_columns_and_nothing_else_of_them(in_folder):
     found = recognise.read(in_folder("a.conll", text))
     first, second, third = found.column("document")
     assert first == second != third
-    with pytest.raises(UserError, match=r"a\.conll: has no column 'author', only words"):
+    with pytest.raises(UserError, match="has no column 'author'.*there is 'file' and 'document'"):
         found.column("author")
 
 
