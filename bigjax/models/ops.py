@@ -220,6 +220,7 @@ def of_chosen(
 ) -> jax.Array:
     """`function` of arrays of tokens, each by itself, at those that are chosen, bool (B, L), and
     zeros at the others; where most are chosen it is computed for all."""
+    assert all(x.shape[:2] == chosen_BL.shape for x in arrays_BLD), "a token each"
     num = chosen_BL.size
     most = int(num * _SHARE)
     if num < _LEAST:
