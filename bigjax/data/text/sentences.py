@@ -96,13 +96,13 @@ class Origin(NamedTuple):
 
     paths: the files; file, line: int32 and int64 (S,), for each sentence the number of its file and
       the line on which it begins.
-    begin: int64 (S,), where it begins, as `columns` count: the line, or in a file of JSON, which
-      may hold several on a line, the number of the record, from 0.
     document: int32 (S,), for each sentence the number of its document in its file, from 1; 0 where
       the file does not say where one begins.
     found: for each file, what it was recognised as, in one line.
     notes: what was left out or changed on the way.
     rule: the name of the rule that cut text into words (`cutting.RULE`), or PRE_SPLIT.
+    begin: int64 (S,), for each sentence where it begins, as `columns` count: the line, or in a file
+      of JSON, which may hold several on a line, the number of the record, from 0.
     columns: of files that say more of a sentence: path -> (name of a column or key, `begin` of
       sentences) -> for each of these what stands there; reads the file again, raises UserError.
     """
@@ -110,11 +110,11 @@ class Origin(NamedTuple):
     paths: tuple[str, ...] = ()
     file: np.ndarray = np.zeros(0, np.int32)
     line: np.ndarray = np.zeros(0, np.int64)
-    begin: np.ndarray = np.zeros(0, np.int64)
     document: np.ndarray = np.zeros(0, np.int32)
     found: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     rule: str = PRE_SPLIT
+    begin: np.ndarray = np.zeros(0, np.int64)
     columns: Mapping[str, Callable[[str, Collection[int]], Mapping[int, str]]] = {}  # noqa: RUF012 - read only
 
     def place(self, sentence: int) -> str:
