@@ -76,4 +76,3 @@ def conll2003(config):
 def files(config):
     config.data = {"source": "files", "train": "", "dev": None, "test": None}
     config.num_epochs = 3.0
-    config.optim.learning_rate = 5e-5
