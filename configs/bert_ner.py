@@ -11,13 +11,14 @@ without installation; those of wikiann and files are estimates from the measured
 | scratch | the same | random weights, own vocabulary | 0.408 | 5 minutes |
 | wikiann | WikiANN English, 20,000 sentences | minilm | 0.774 | 15 minutes |
 | conll2003 | CoNLL-2003 | minilm | not measured: the data is not free | |
-| files, on WNUT-17 | the user's files | minilm | 0.319 | 5 minutes |
+| files, on WNUT-17 | the user's files | minilm | 0.417 | 5 minutes |
 
 wikiann and conll2003 need `pip install 'bigjax[tfds]'` and data prepared as array_record in
 --config.data.data_dir=PATH (without it: where TFDS keeps its data). files needs
 --config.data.train=FILE, and may have --config.data.dev=FILE (else a share of train) and
 --config.data.test=FILE: columns, CoNLL-U, CSV, JSONL, Label Studio (docs/data.md).
-Every variant can start elsewhere: --config.init.checkpoint=HUGGING_FACE_FOLDER_OR_NAME.
+Every variant can start elsewhere: --config.init.checkpoint=HUGGING_FACE_FOLDER_OR_NAME. Encoders of
+the size of BERT-base and up want a smaller optim.learning_rate, such as 3e-5.
 """
 
 import ml_collections
