@@ -129,10 +129,11 @@ def main():
     source = flags.input or os.path.join(folder, "sentences.jsonl")
     if flags.input is None:
         write_sentences(flags.data_dir, source, num=flags.num)
-    num = len(lines_of(source))
+    lines = lines_of(source)
+    num = len(lines)
     first = os.path.join(folder, "first.jsonl")
     with open(first, "w", encoding="utf-8") as file:
-        file.writelines(lines_of(source)[:WARM_UP])
+        file.writelines(lines[:WARM_UP])
     ours, theirs = Bigjax(flags.model), PyTorch(flags.pytorch, flags.model)
     pipelines = ["pipeline", *(f"pipeline-{size}" for size in flags.batch_sizes.split(","))]
     systems = [*(("bigjax", kind) for kind in ours.loaded), ("torch", "sorted")]
@@ -160,7 +161,7 @@ def main():
         print(f"| {name} | {rate:.0f} | {how} | {same:.2%} |")
     short = os.path.join(folder, "short.jsonl")
     with open(short, "w", encoding="utf-8") as file:
-        file.writelines([x for x in lines_of(source) if len(json.loads(x)["tokens"]) < 13][:200])
+        file.writelines([x for x in lines if len(json.loads(x)["tokens"]) < 13][:200])
     both = [(ours.latency(short), theirs.seconds("latency", short, "-")) for _ in range(3)]
     a, b = (statistics.median(values) for values in zip(*both))
     print(

@@ -151,7 +151,7 @@ def _has_words(path: str, encoding: str) -> bool:
     """Whether a table has a word a row, as training reads such, and no texts."""
     with _opened(path) as file:
         first = file.readline(_BLOCK).decode(_sure(encoding), "replace")
-    return csv_words.delimiter_of(first.removeprefix("\ufeff").strip()) is not None
+    return csv_words.delimiter_of(first.removeprefix("\ufeff")) is not None
 
 
 def _opened(path: str) -> IO[bytes]:

@@ -74,8 +74,12 @@ def as_trained(task: Task, federated: Federated, *, seed: int) -> Task:
     if not federated.is_on:
         return task
     examples.refuse_state(task, why="federated averaging averages parameters")
-    train = rounds(task.data.train, federated, clients(task, federated), seed=seed)
-    return task._replace(data=task.data._replace(train=train))
+    data = task.data
+    if data.column is not None:  # `gradients` asks for it again
+        data = data._replace(column=functools.cache(data.column))
+    task = task._replace(data=data)
+    train = rounds(data.train, federated, clients(task, federated), seed=seed)
+    return task._replace(data=data._replace(train=train))
 
 
 def clients(task: Task, federated: Federated) -> Clients:

@@ -141,7 +141,8 @@ def by_column(column, **changed):
 
 def test_the_values_of_a_column_are_clients():
     sites = [("north", "east", "a far place")[min(i % 7, 2)] for i in range(NUM_EXAMPLES)]
-    task, chosen = by_column(lambda name: {"site": sites}[name])
+    asked = []
+    task, chosen = by_column(lambda name: asked.append(name) or {"site": sites}[name])
     seen = set()
     for number in range(20):
         batch = batch_of(task, number)
@@ -155,6 +156,7 @@ def test_the_values_of_a_column_are_clients():
     assert seen == set(range(NUM_EXAMPLES))
     (note,) = federated.gradients(gradient.PLAIN, chosen, task).notes
     assert "a round of 3 of 3 clients, the values of 'site' with 6 to 28 examples" in note
+    assert asked == ["site"], "files are read once for it"
 
 
 def test_no_more_clients_a_round_than_a_column_has():

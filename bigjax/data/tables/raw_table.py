@@ -201,9 +201,8 @@ def _read_parquet(path: str | os.PathLike[str], form: Cells) -> RawTable:
         if arrow.types.is_boolean(kind):
             column = column.cast(arrow.int8())
         if arrow.types.is_boolean(kind) or arrow.types.is_integer(kind) or _is_real(kind):
-            numbers = column.cast(
-                arrow.float64(), safe=False
-            ).to_numpy()  # also 64-bit ones, rounded
+            # Not safe: integers from 2^53 on are rounded.
+            numbers = column.cast(arrow.float64(), safe=False).to_numpy()
             columns[name] = Column(numbers=np.where(np.isinf(numbers), np.nan, numbers))
             continue
         builder = _Builder(form)

@@ -48,6 +48,7 @@ class _Text(NamedTuple):
     classes: list[str]
     path: str
     line: int
+    begin: int  # as of `Origin`
 
 
 def read(path: str, reading: Reading) -> Sentences:
@@ -56,12 +57,16 @@ def read(path: str, reading: Reading) -> Sentences:
     Raises:
       UserError: it cannot be read, or a record of it, with its line; columns that are not there.
     """
+    columns = {}
     if os.path.isdir(path):
         what, texts = "a folder for each class", list(_of_folder(path, reading))
     elif path.lower().endswith(_JSON):
         what, texts = "JSON records", list(_of_json(path, reading))
+        again = functools.partial(_content, path, reading.encoding)
+        columns = {path: file_columns.of_json(path, text=again)}
     elif path.lower().endswith(_TABLES):
         what, texts = "a table", list(_of_table(path, reading))
+        columns = {path: file_columns.of_table(path, rows=functools.partial(_rows, path, reading))}
     else:
         ends = ", ".join((*_TABLES, *_JSON))
         raise UserError(f"{path}: expected a folder, or a file whose name ends in {ends}")
@@ -70,17 +75,11 @@ def read(path: str, reading: Reading) -> Sentences:
     paths = tuple(dict.fromkeys(one.path for one in texts))
     number = {path: i for i, path in enumerate(paths)}
     kinds = Counter(name for one in texts for name in one.classes)
-    columns, line = {}, np.array([one.line for one in texts], np.int64)
-    if what == "JSON records":
-        again = functools.partial(_content, path, reading.encoding)
-        columns = {path: file_columns.of_json(path, text=again)}
-    elif what == "a table":
-        columns = {path: file_columns.of_table(path, rows=functools.partial(_rows, path, reading))}
     origin = Origin(
         paths=paths,
         file=np.array([number[one.path] for one in texts], np.int32),
-        line=line,
-        begin=np.arange(len(texts)) if what == "JSON records" else line,
+        line=np.array([one.line for one in texts], np.int64),
+        begin=np.array([one.begin for one in texts], np.int64),
         found=(f"{path}: {what}, {len(texts):,} texts of {len(kinds):,} classes",),
         columns=columns,
     )
@@ -150,7 +149,7 @@ def _of_table(path: str, reading: Reading) -> Iterator[_Text]:
                 if isinstance(label, str)
                 else _marked({name: row[name] for name in label}, place=place)
             )
-            yield _Text(row[text], classes, path, line)
+            yield _Text(row[text], classes, path, line, begin=line)
 
 
 def _parted(cell: str, reading: Reading, *, place: str) -> list[str]:
@@ -173,14 +172,16 @@ def _marked(cells: Mapping[str, Any], *, place: str) -> list[str]:
 
 
 def _of_json(path: str, reading: Reading) -> Iterator[_Text]:
-    for line, value in records.items(_content(path, reading.encoding), path=path):
+    items = records.items(_content(path, reading.encoding), path=path)
+    for number, (line, value) in enumerate(items):
         place = f"{path}:{line}"
         if not isinstance(value, dict):
             raise UserError(f"{place}: expected an object with a text and its label")
         text, label = _columns(list(value), reading, place=place)
         if not isinstance(value[text], str):
             raise UserError(f"{place}: {text!r} is no text; expected one")
-        yield _Text(value[text], _of_value(value, label, reading, place=place), path, line)
+        classes = _of_value(value, label, reading, place=place)
+        yield _Text(value[text], classes, path, line, begin=number)
 
 
 def _of_value(
@@ -228,7 +229,7 @@ def _of_folder(path: str, reading: Reading) -> Iterator[_Text]:
             if not file.startswith("."):
                 place = os.path.join(inside, file)
                 text = _content(place, reading.encoding)
-                yield _Text(text, [_name(name, reading, place=place)], place, 1)
+                yield _Text(text, [_name(name, reading, place=place)], place, line=1, begin=1)
 
 
 def _content(path: str, encoding: str) -> str:

@@ -31,10 +31,11 @@ class _Header(NamedTuple):
     sentence: int | None
 
 
-def delimiter_of(line: str) -> str | None:
-    """What parts the columns of a first line that names one of words and one of tags; None where no
-    character makes it such a header. Without a column of sentences, tabs are left to `columns.py`.
-    """
+def delimiter_of(text: str) -> str | None:
+    """What parts the columns of a text whose first line names one of words and one of tags; None
+    where no character makes it such a header. Without a column of sentences, tabs are left to
+    `columns.py`."""
+    line = text[: text.find("\n") + 1 or None].strip()
     for delimiter in _DELIMITERS:
         names = _lower(line.split(delimiter))
         has = [any(name in names for name in kind) for kind in (WORD_NAMES, TAG_NAMES)]
@@ -110,7 +111,7 @@ def rows_of(
 
 
 def _separator(text: str, given: str | None) -> str:
-    separator = given or delimiter_of(text[: text.find("\n") + 1 or None].strip()) or ","
+    separator = given or delimiter_of(text) or ","
     if len(separator) != 1 or separator in '\r\n"':
         raise UserError(f"data.separator={separator!r}: expected one character for a CSV file")
     return separator

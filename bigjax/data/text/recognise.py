@@ -74,8 +74,7 @@ def format_of(text: str) -> Format:
     """The format of a file's text, by how it begins."""
     if _JSON.match(text):
         return "jsonl"
-    first = text[: text.find("\n") + 1 or None].strip()
-    return "csv" if csv_words.delimiter_of(first) else "columns"
+    return "csv" if csv_words.delimiter_of(text) else "columns"
 
 
 def _columns(

@@ -133,8 +133,7 @@ def data_report(splits: Mapping[str, Split], *, names: Sequence[str]) -> list[tu
     for name, split in splits.items():
         rows += rows_report.rows(
             name,
-            where=split.sentences.where,
-            lengths=split.sentences.words.lengths,
+            sentences=split.sentences,
             windows=split.windows,
             packing=split.packing,
             thing="text",

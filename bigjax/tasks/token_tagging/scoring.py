@@ -110,8 +110,7 @@ def data_report(splits: Mapping[str, Split], *, tags: Sequence[str]) -> list[tup
     for name, split in splits.items():
         rows += rows_report.rows(
             name,
-            where=split.sentences.where,
-            lengths=split.sentences.words.lengths,
+            sentences=split.sentences,
             windows=split.windows,
             packing=split.packing,
             thing="sentence",
